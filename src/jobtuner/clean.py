@@ -1,0 +1,201 @@
+"""Text cleaning: encoding repair, HTML to text, white space, personal data, length. Pure functions, no state."""
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+import ftfy
+
+from jobtuner.config import CleanConfig
+
+__all__ = [
+    "Cleaned",
+    "clean_text",
+    "cut_at_word",
+    "html_to_text",
+    "mask_personal_data",
+    "normalise_space",
+    "repair_encoding",
+]
+
+_FTFY = ftfy.TextFixerConfig(
+    unescape_html=False,  # `html_to_text` does it, and only for references that end with a semicolon
+    uncurl_quotes=False,
+    fix_latin_ligatures=False,
+    fix_character_width=False,
+    normalization="NFC",
+    explain=False,
+)
+_INVISIBLE = dict.fromkeys((0x00AD, 0x200B, 0x2060, 0xFEFF))  # soft hyphen, zero-width space, word joiner, BOM
+
+_BLOCK_TAG = re.compile(
+    r"address|article|aside|blockquote|body|br|center|dd|div|dl|dt|fieldset|figure|footer|form|h[1-6]|head|header|hr|html|li|"
+    r"main|nav|ol|p|pre|section|table|tbody|tfoot|thead|title|tr|ul"
+)
+_INLINE_TAG = re.compile(
+    r"a|abbr|b|big|button|caption|cite|code|del|em|font|i|img|input|ins|label|link|mark|meta|o:p|option|q|s|script|select|small|"
+    r"span|strike|strong|style|sub|sup|td|th|time|tt|u|var"
+)
+_HIDDEN_TAGS = frozenset({"script", "style"})
+_LOOKS_LIKE_HTML = re.compile(r"</?[a-zA-Z][^<>]*>|<!--|&(?:[a-zA-Z][a-zA-Z0-9]*|#[0-9]+|#[xX][0-9a-fA-F]+);")
+_BARE_AMPERSAND = re.compile(r"&(?!(?:[a-zA-Z][a-zA-Z0-9]*|#[0-9]+|#[xX][0-9a-fA-F]+);)")
+
+_URL = re.compile(r"(?i)\b(?:https?://|www\.)[^\s<>\"']*[^\s<>\"'.,;:!?)\]]")
+_EMAIL = re.compile(r"(?i)(?<![\w.+-])[\w.+-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,}")
+_PHONE_CANDIDATE = re.compile(r"(?<![\w.,/:€£$-])(?:\+ ?|\()?\d(?:[ ()./–-]{0,3}\d){6,17}(?![\w€£$]|[.,:/]\d)")
+_PHONE_WORD = re.compile(
+    r"(?i)(?<![\[\w])(?:phone|tel|telefon|mobile?|call|ring|fax|whatsapp|tel[eé]fono|m[oó]vil|ll[aá]m\w*|t[eé]l[eé]phon\w*|portable|"
+    r"appel\w*|anruf\w*|tlf|handy|rufen|text)\b\.?[^\d\n.!?;\[]{0,24}$"
+)
+_NUMBER_WORD = re.compile(
+    r"(?i)\b(?:ref|reference|référence|referencia|id|nr|no|code|kennziffer|num|número|nummer|sagsnr)\b\W{0,3}$"
+)
+_MONEY_BEFORE = re.compile(r"(?i)(?:[€£$]|\b(?:eur|gbp|usd|dkk|chf|kr)\.?)\s*$")
+_MONEY_AFTER = re.compile(r"(?i)^\s*(?:[€£$%]|(?:eur|euros?|gbp|usd|dkk|chf|kr|brut\w*)\b)")
+_DATE = r"(?:[0-3]?\d[./-] ?[01]?\d[./-] ?(?:\d{4}|\d{2})|\d{4}[./-][01]\d[./-][0-3]\d)"
+_HOUR = r"(?:[01]?\d|2[0-4])\.[0-5]\d"
+_YEAR = r"(?:19|20)\d\d"
+_DATES_OR_HOURS = re.compile(rf"{_DATE}(?: ?[-–/ ] ?{_DATE})*|{_HOUR} ?[-–] ?{_HOUR}|{_YEAR} ?[-–/] ?{_YEAR}")
+_PHONE_SHAPE = re.compile(
+    r"[6-9]\d{2}[ .-]\d{3}[ .-]\d{3}"  # Spain
+    r"|[6-9]\d{2}(?:[ .-]\d{2}){3}"  # Spain, the other way to group
+    r"|\d{2}(?: \d{2}){3}"  # Denmark
+    r"|\(?\d{3}\)?[ .-]\d{3}[.-]\d{4}"  # North America
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """A cleaned text and what cleaning did to it."""
+
+    text: str
+    masked: dict[str, int] = field(default_factory=dict)
+    """EMAIL, PHONE, URL to the number of places that were replaced."""
+    was_html: bool = False
+    was_cut: bool = False
+
+
+def clean_text(text: str, config: CleanConfig) -> Cleaned:
+    """Apply every cleaning step in order."""
+    repaired = repair_encoding(text)
+    plain = html_to_text(repaired)
+    was_html = plain != repaired
+    plain = normalise_space(plain)
+    masked: dict[str, int] = {}
+    if config.personal_data:
+        plain, masked = mask_personal_data(plain)
+    short = cut_at_word(plain, config.max_chars)
+    return Cleaned(short, masked, was_html, was_cut=short != plain)
+
+
+def repair_encoding(text: str) -> str:
+    """Undo mojibake ("cafÃ©"), compose characters (NFC), drop control and invisible ones; quotes stay as they are."""
+    return unicodedata.normalize("NFC", ftfy.fix_text(text, _FTFY).translate(_INVISIBLE))
+
+
+class _TextCollector(HTMLParser):
+    """Keeps the text of a page: block tags become line breaks, unknown "tags" such as <Company> stay as text."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self._hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002  # the base class names it
+        if tag in _HIDDEN_TAGS:
+            self._hidden += 1
+        elif _BLOCK_TAG.fullmatch(tag):
+            self._break_line()
+            if tag == "li":
+                self.parts.append("- ")
+        elif tag in {"td", "th"}:
+            self.parts.append(" ")
+        elif not _INLINE_TAG.fullmatch(tag):
+            self.parts.append(self.get_starttag_text() or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in _HIDDEN_TAGS:
+            self._hidden = max(0, self._hidden - 1)
+        elif _BLOCK_TAG.fullmatch(tag):
+            self._break_line()
+        elif not _INLINE_TAG.fullmatch(tag):
+            self.parts.append(f"</{tag}>")
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden and not (data.isspace() and self._at_line_start()):
+            self.parts.append(data)
+
+    def _at_line_start(self) -> bool:
+        return not self.parts or self.parts[-1].endswith("\n")
+
+    def _break_line(self) -> None:
+        if not self._at_line_start():
+            self.parts.append("\n")
+
+
+def html_to_text(text: str) -> str:
+    """Drop tags, scripts and comments, resolve character references; text without any of them comes back unchanged."""
+    if not _LOOKS_LIKE_HTML.search(text):
+        return text
+    collector = _TextCollector()
+    # "&region" without a semicolon is no reference in an ad, though HTML5 would read "&reg" into it.
+    collector.feed(_BARE_AMPERSAND.sub("&amp;", text))
+    collector.close()
+    return "".join(collector.parts)
+
+
+def normalise_space(text: str) -> str:
+    """One space between words, no space at the ends of lines, at most one empty line in a row."""
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def mask_personal_data(text: str) -> tuple[str, dict[str, int]]:
+    """Replace e-mail addresses, URLs (with http or www) and phone numbers; return the text and the number of each.
+
+    Salaries, dates, hours and codes stay: a run of digits counts as a phone number only with an international prefix, a
+    leading zero and at least nine digits, a word such as "phone" before it, or a national grouping.
+    """
+    counts: dict[str, int] = {}
+    for name, pattern in (("URL", _URL), ("EMAIL", _EMAIL)):
+        text, count = pattern.subn(f"[{name}]", text)
+        if count:
+            counts[name] = count
+    pieces, end = [], 0
+    for match in _PHONE_CANDIDATE.finditer(text):
+        if _is_phone(match[0], text[max(0, match.start() - 40) : match.start()], text[match.end() : match.end() + 12]):
+            pieces += [text[end : match.start()], "[PHONE]"]
+            end = match.end()
+            counts["PHONE"] = counts.get("PHONE", 0) + 1
+    return "".join([*pieces, text[end:]]), counts
+
+
+def _is_phone(candidate: str, before: str, after: str) -> bool:
+    digits = re.sub(r"\D", "", candidate)
+    if (
+        _DATES_OR_HOURS.fullmatch(candidate)
+        or _MONEY_BEFORE.search(before)
+        or _MONEY_AFTER.match(after)
+        or len(digits) > 15
+    ):
+        return False
+    if candidate.startswith("+"):
+        return len(digits) >= 8
+    if _PHONE_WORD.search(before):
+        return True
+    if _NUMBER_WORD.search(before):
+        return False
+    return bool(digits.startswith("0") and len(digits) >= 9) or bool(_PHONE_SHAPE.fullmatch(candidate))
+
+
+def cut_at_word(text: str, limit: int) -> str:
+    """The text, or its first words that fit into `limit` characters (a single longer word is cut inside)."""
+    if len(text) <= limit:
+        return text
+    head = text[: limit + 1]
+    place = max((index for index, char in enumerate(head) if char.isspace()), default=0)
+    return head[:place].rstrip() if place else text[:limit]

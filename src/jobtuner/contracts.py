@@ -1,0 +1,194 @@
+"""What one stage hands the next.
+
+A contract is a small JSON file beside the stage's files, written last: a folder without one is unfinished, and no stage
+reads it.
+
+    prepare → PreparedData → baseline → BaselineModel ┐
+                           → train    → TrainedModel  ┴→ evaluate → EvalReport → register → ModelVersion
+                                          └→ export → ExportedModel → deploy → Deployment
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from jobtuner.errors import ContractError
+
+__all__ = [
+    "CONTRACT_FILE",
+    "BaselineModel",
+    "Contract",
+    "Deployment",
+    "EvalReport",
+    "ExportedModel",
+    "ModelVersion",
+    "PreparedData",
+    "TrainedModel",
+]
+
+CONTRACT_FILE = "contract.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """Base of the contracts: where the files are, and a fingerprint of what they hold."""
+
+    schema: ClassVar[int] = 1
+    """Raised when a field changes its meaning; a folder of another schema is refused."""
+
+    folder: Path = field(compare=False)
+    """The stage's output folder; not stored, so that folders can be moved and copied."""
+    fingerprint: str
+    """SHA-256 over what the stage made: equal fingerprints mean equal content."""
+
+    def save(self) -> Self:
+        """Write `contract.json` atomically (temporary file, fsync, rename) and return self."""
+        data = asdict(self)
+        del data["folder"]
+        document = {"kind": type(self).__name__, "schema": self.schema, **data}
+        target = self.folder / CONTRACT_FILE
+        temporary = target.with_suffix(".tmp")
+        with temporary.open("w", encoding="utf-8") as stream:
+            json.dump(document, stream, ensure_ascii=False, indent=1)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+        return self
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Read the contract of a finished stage.
+
+        Raises:
+            ContractError: the folder has no contract, or one of another kind or schema.
+        """
+        folder = Path(folder)
+        path = folder / CONTRACT_FILE
+        try:
+            document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ContractError(
+                f"{folder} holds no {CONTRACT_FILE}: it is no finished {cls.__name__}. Run the stage that makes it."
+            ) from error
+        except ValueError as error:
+            raise ContractError(f"{path} is not readable JSON ({error}). Run the stage that makes it again.") from error
+        kind, schema = document.pop("kind", None), document.pop("schema", None)
+        if kind != cls.__name__:
+            raise ContractError(f"{folder} holds a {kind}; a {cls.__name__} is needed here.")
+        if schema != cls.schema:
+            raise ContractError(
+                f"{folder} holds a {kind} of schema {schema}; this version reads {cls.schema}. Run the stage again."
+            )
+        names = {item.name for item in fields(cls)} - {"folder"}
+        if set(document) != names:
+            raise ContractError(f"{path} has the fields {sorted(document)}; {kind} needs {sorted(names)}.")
+        return cls(folder=folder, **document)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedData(Contract):
+    """Cleaned, deduplicated, split examples.
+
+    Files: train.jsonl, validation.jsonl, test.jsonl (`records.Example`), rejected.jsonl (row, reason),
+    duplicates.jsonl (id, kept id), taxonomy.json, card.md.
+    """
+
+    task: str
+    source: str
+    """Where the rows came from: "generated", or the input URI."""
+    languages: list[str]
+    labels: list[str]
+    """Codes that occur in the training split, sorted."""
+    taxonomy_version: str
+    counts: dict[str, int]
+    """Rows read = rejected + duplicates + train + validation + test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineModel(Contract):
+    """The cheap model to beat. Files: weights.safetensors, baseline.json."""
+
+    data_fingerprint: str
+    labels: list[str]
+    validation_accuracy: float
+    train_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel(Contract):
+    """A base model and a QLoRA adapter on it.
+
+    Files: adapter/ (PEFT, safetensors), tokenizer/, base/ (the stand-in, where the recipe uses it),
+    inference.json (prompt, labels, fingerprints: what inference needs), history.jsonl (loss and rate per
+    logged step).
+    """
+
+    base: str
+    """Hub id or path of the base model; "base" for the stand-in in this folder."""
+    base_is_standin: bool
+    data_fingerprint: str
+    prompt_hash: str
+    labels: list[str]
+    """Every code that the model can answer, in the order of the score columns."""
+    settings: dict[str, Any]
+    """What the built model reported of itself: quantised layers, LoRA settings, parameters."""
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalReport(Contract):
+    """Model and baseline on the same test split.
+
+    Files: report.md, report.html, metrics.json, predictions.jsonl, baseline_predictions.jsonl (`records.Prediction`),
+    confusion.png, languages.png, calibration.png, calibration.json.
+    """
+
+    data_fingerprint: str
+    model_fingerprint: str
+    examples: int
+    model: dict[str, Any]
+    """Metrics of the model, as `evaluate.metrics.occupation_metrics` returns them."""
+    baseline: dict[str, Any]
+    """The same metrics of the baseline."""
+    temperature: float
+    """Divides the model's log-probabilities before they are renormalised; fitted on validation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion(Contract):
+    """The registry's entry. Files: decision.json, model_card.md."""
+
+    name: str
+    version: str
+    aliases: list[str]
+    promoted: bool
+    reasons: list[str]
+    """Every comparison of the gate in words."""
+    model_fingerprint: str
+    tracking_uri: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedModel(Contract):
+    """Merged weights ready to serve.
+
+    Files: model/ (config, safetensors, tokenizer, inference.json, taxonomy.json), parity.json.
+    """
+
+    model_fingerprint: str
+    labels: list[str]
+    parity: dict[str, float]
+    """label_agreement in [0, 1] and max_abs_difference of probabilities against base + adapter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment(Contract):
+    """An endpoint that passed its smoke test. Files: smoke_test.json, server.log."""
+
+    target: str
+    url: str
+    model_version: str
+    checks: list[dict[str, Any]]
+    """One entry an ad asked: language, expected, answered, probability, valid."""

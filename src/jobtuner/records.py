@@ -1,0 +1,113 @@
+"""The nouns that flow through the stages, and their JSONL form."""
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self, TextIO, cast
+
+from jobtuner.errors import ContractError
+
+__all__ = ["UNKNOWN_LANGUAGE", "Example", "JobAd", "Message", "Prediction", "read_jsonl", "write_jsonl"]
+
+UNKNOWN_LANGUAGE = "und"
+"""ISO 639-2 code for "undetermined"."""
+
+Message = dict[str, str]
+"""One chat turn: {"role": "system" | "user" | "assistant", "content": text}."""
+
+
+class _Record:
+    """JSON form of a frozen dataclass: one object a line, unknown keys refused."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)  # type: ignore[call-overload, no-any-return]  # every subclass is a dataclass
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+        unknown = set(row) - names
+        if unknown:
+            raise ContractError(f"{cls.__name__} has no field {sorted(unknown)}; its fields are {sorted(names)}.")
+        return cls(**row)
+
+
+@dataclass(frozen=True, slots=True)
+class JobAd(_Record):
+    """One job ad or job title as it came from a source."""
+
+    id: str
+    """Unique within a data set; the source's own id, or its file and row."""
+    text: str
+    label: str | None
+    """Occupation code in the taxonomy, or None where the source has no label."""
+    language: str = UNKNOWN_LANGUAGE
+    """ISO 639-1 code, or UNKNOWN_LANGUAGE."""
+    group: str | None = None
+    """Rows with the same group (an employer's re-posts, translations of one ad) never cross a split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example(_Record):
+    """One labelled, cleaned ad in its final split. The chat form is made of it by `jobtuner.tasks` alone."""
+
+    id: str
+    text: str
+    label: str
+    language: str
+    cluster: str
+    """Id of the near-duplicate cluster: all its members are in the same split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction(_Record):
+    """A model's answer for one example."""
+
+    id: str
+    label: str
+    """The right code."""
+    language: str
+    predicted: str
+    probability: float
+    """Probability of `predicted`, calibrated, in [0, 1]."""
+    top: list[tuple[str, float]]
+    """The likeliest codes with their probabilities, best first."""
+    rank: int
+    """Place of the right code among all labels, 1 = best."""
+
+
+def _open(path: Path, mode: Literal["r", "w"]) -> TextIO:
+    if path.suffix == ".gz":
+        return cast("TextIO", gzip.open(path, f"{mode}t", encoding="utf-8"))
+    return cast("TextIO", path.open(mode, encoding="utf-8"))
+
+
+def write_jsonl(path: Path, rows: Iterable[_Record | Mapping[str, Any]]) -> int:
+    """Write records or mappings, one JSON object a line (gzip where the name ends in .gz); return their number."""
+    count = 0
+    with _open(path, "w") as stream:
+        for row in rows:
+            data = row.to_json() if isinstance(row, _Record) else dict(row)
+            stream.write(json.dumps(data, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file that JobTuner itself wrote.
+
+    Raises:
+        ContractError: a line is not a JSON object (the file was cut or edited).
+    """
+    with _open(path, "r") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ContractError(
+                    f"{path}, line {number}: not JSON ({error}). Run the stage that wrote it again."
+                ) from error
+            if not isinstance(row, dict):
+                raise ContractError(f"{path}, line {number}: a {type(row).__name__} where a JSON object belongs.")
+            yield row

@@ -1,0 +1,105 @@
+"""A run: one config, and the tracked parent run that all its stages belong to."""
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jobtuner.config import Config, load_config
+from jobtuner.errors import ConfigError, ContractError
+
+__all__ = ["HOME_VARIABLE", "Run", "home", "local_tracking_uri", "new_run_folder", "resolve"]
+
+HOME_VARIABLE = "JOBTUNER_HOME"
+
+
+def home() -> Path:
+    """The work folder: JOBTUNER_HOME, else ./outputs."""
+    return Path(os.environ.get(HOME_VARIABLE) or "outputs").resolve()
+
+
+def local_tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, else a SQLite file in the work folder.
+
+    Raises:
+        ConfigError: the URI holds credentials, which would be written into run folders and contracts.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home() / 'mlflow.db'}"
+    if "@" in urlsplit(uri).netloc:
+        raise ConfigError(
+            "MLFLOW_TRACKING_URI holds a user name or password. Leave them out of it, and set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+        )
+    return uri
+
+
+def new_run_folder() -> Path:
+    """Make a folder for one run in the work folder; its name starts with the time, so that names sort by age."""
+    folder = home() / "runs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every stage of a run shares; a folder with config.json and run.json."""
+
+    config: Config
+    tracking_uri: str
+    """URI of the tracker, without credentials (those come from the environment)."""
+    parent_id: str
+    """Id of the tracked parent run."""
+
+    def save(self, folder: Path) -> None:
+        """Write the folder that `load` reads."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config.save(folder / "config.json")
+        data = {"tracking_uri": self.tracking_uri, "parent_id": self.parent_id}
+        (folder / "run.json").write_text(json.dumps(data, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Run":
+        """Read a run folder.
+
+        Raises:
+            ContractError: the folder holds no run.
+            ConfigError: its config is not valid.
+        """
+        try:
+            data = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            return cls(Config.load(folder / "config.json"), data["tracking_uri"], data["parent_id"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ContractError(
+                f"{folder} holds no run ({error}). `jobtuner run` and the `resolve` step make one."
+            ) from error
+
+
+def resolve(recipe: str, overrides: Mapping[str, Any], out: Path | str) -> Run:
+    """Validate a recipe, open the tracked parent run and write both to `out`.
+
+    Override values are YAML text, or the JSON values that a pipeline parameter holds.
+
+    Where MLFLOW_RUN_ID is set (by `jobtuner run`, or by KFP's MLflow plugin) that run becomes the parent.
+    """
+    from jobtuner.tracking import connect
+
+    config = load_config(recipe, {key: _yaml_text(value) for key, value in overrides.items()})
+    uri = local_tracking_uri()
+    parent_id = os.environ.get("MLFLOW_RUN_ID") or connect(uri).open_run(config)
+    run = Run(config, uri, parent_id)
+    run.save(Path(out))
+    return run
+
+
+def _yaml_text(value: Any) -> str:
+    """JSON is YAML. KFP hands every number on as a double: 3.0 was typed as 3, and a float setting accepts 3 too."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value)

@@ -1,0 +1,197 @@
+"""A fine-tuned model as a classifier: what evaluation, export, serving and `jobtuner predict` all use.
+
+What inference needs lies beside the weights in `inference.json`; loading checks that prompt, taxonomy and labels are
+the ones the model was trained with, and refuses a mismatch.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobtuner.clean import clean_text
+from jobtuner.config import CleanConfig, QuantizationConfig
+from jobtuner.contracts import TrainedModel
+from jobtuner.errors import ModelError
+from jobtuner.label_scores import TrieLayout, label_log_probabilities
+from jobtuner.taxonomy import LabelTrie, Taxonomy
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["INFERENCE_FILE", "TAXONOMY_FILE", "InferenceSettings", "LabelScorer", "load_adapted", "load_exported"]
+
+INFERENCE_FILE = "inference.json"
+TAXONOMY_FILE = "taxonomy.json"
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """What a model must be asked with, as it was trained."""
+
+    task: str
+    labels: list[str]
+    """Codes in the order of the score columns."""
+    prompt_hash: str
+    max_ad_tokens: int
+    taxonomy_version: str
+    data_fingerprint: str
+    model_fingerprint: str
+    quantization: dict[str, Any]
+    """The 4-bit settings under the adapter; a merged model keeps them as a record."""
+    clean: dict[str, Any]
+    """How the training texts were cleaned; what comes in later is cleaned the same way."""
+    temperature: float = 1.0
+    """Divides the log-probabilities before they are renormalised."""
+    model_version: str = "unregistered"
+
+    def save(self, folder: Path) -> None:
+        """Write `inference.json`."""
+        (folder / INFERENCE_FILE).write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "InferenceSettings":
+        """Read `inference.json`.
+
+        Raises:
+            ModelError: it is missing, unreadable, or of another version.
+        """
+        path = folder / INFERENCE_FILE
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**data)
+        except FileNotFoundError as error:
+            raise ModelError(
+                f"{folder} holds no {INFERENCE_FILE}: it is no model made by JobTuner. `jobtuner run` makes one."
+            ) from error
+        except (OSError, ValueError, TypeError) as error:
+            names = [item.name for item in fields(cls)]
+            raise ModelError(f"{path} is not readable ({error}); it needs the fields {names}.") from error
+
+
+class LabelScorer:
+    """Probabilities of every label for any text.
+
+    Args:
+        model: causal language model, with or without an adapter.
+        tokenizer: its tokenizer.
+        taxonomy: gives titles and hierarchy.
+        settings: how to ask.
+        batch_size: prompts a forward pass.
+
+    Raises:
+        ModelError: prompt, taxonomy or labels are not those that the model was trained with.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: "PreTrainedTokenizerBase",
+        taxonomy: Taxonomy,
+        settings: InferenceSettings,
+        batch_size: int = 32,
+    ) -> None:
+        from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
+
+        task = get_task(settings.task)
+        _check(settings, prompt_hash(task, tokenizer), taxonomy)
+        self.model, self.taxonomy, self.settings = model.eval(), taxonomy, settings
+        self.labels, self.fingerprint = list(settings.labels), settings.model_fingerprint
+        self.model_version = settings.model_version
+        self._clean = CleanConfig.model_validate(settings.clean)
+        self.encoder = PromptEncoder(task, tokenizer, settings.max_ad_tokens)
+        self._layout = TrieLayout(LabelTrie([self.encoder.answer(label) for label in self.labels]))
+        self._batch_size, self._pad_id = batch_size, self.encoder.end_id
+
+    def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Calibrated log-probabilities, shape [len(texts), len(labels)]; the exponentials of a row sum to 1."""
+        if not texts:
+            return np.zeros((0, len(self.labels)), dtype=np.float32)
+        prompts = self.encoder.prompts([clean_text(text, self._clean).text for text in texts])
+        scores = np.empty((len(prompts), len(self.labels)), dtype=np.float32)
+        by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))  # little padding in a batch
+        for start in range(0, len(by_length), self._batch_size):
+            rows = by_length[start : start + self._batch_size]
+            batch = [prompts[row] for row in rows]
+            scores[rows] = label_log_probabilities(self.model, batch, self._layout, self._pad_id)
+        return _tempered(scores, self.settings.temperature)
+
+
+def _tempered(scores: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    if temperature == 1.0:
+        return scores
+    divided = scores.astype(np.float64) / temperature
+    top = divided.max(axis=1, keepdims=True)
+    result: NDArray[np.float32] = (divided - top - np.log(np.exp(divided - top).sum(axis=1, keepdims=True))).astype(
+        np.float32
+    )
+    return result
+
+
+def _check(settings: InferenceSettings, found_hash: str, taxonomy: Taxonomy) -> None:
+    wrong = []
+    if found_hash != settings.prompt_hash:
+        wrong.append(
+            f"its prompt hash is {settings.prompt_hash[:12]}, this version of the task and "
+            f"tokenizer gives {found_hash[:12]}"
+        )
+    if taxonomy.version != settings.taxonomy_version:
+        wrong.append(f"it was trained on taxonomy {settings.taxonomy_version}, the one beside it is {taxonomy.version}")
+    unknown = sorted(set(settings.labels) - set(taxonomy.labels))
+    if unknown:
+        wrong.append(f"it answers codes that the taxonomy does not hold: {unknown[:5]}")
+    if wrong:
+        raise ModelError(
+            "The model does not fit what it would be asked with: " + "; ".join(wrong) + ". Train or export it again."
+        )
+
+
+def load_adapted(trained: TrainedModel, taxonomy: Taxonomy, batch_size: int = 32) -> LabelScorer:
+    """The quantised base with the trained adapter on it, as it was trained (temperature 1).
+
+    Raises:
+        ModelError: something is missing, or does not fit.
+    """
+    from peft import PeftModel
+
+    from jobtuner.models import load_quantized, load_tokenizer
+
+    settings = InferenceSettings.load(trained.folder)
+    quantization = QuantizationConfig.model_validate(settings.quantization)
+    source = str(trained.folder / "base") if trained.base_is_standin else trained.base
+    base = load_quantized(source, trained.settings.get("revision"), quantization)
+    tokenizer = load_tokenizer(str(trained.folder / "tokenizer"))
+    model = PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
+    return LabelScorer(model, tokenizer, taxonomy, settings, batch_size)
+
+
+def load_exported(folder: Path, batch_size: int = 32) -> LabelScorer:
+    """A merged model from the folder that the export stage made (its `model/`).
+
+    Raises:
+        ModelError: the folder holds no such model, or its parts do not fit each other.
+    """
+    from transformers import AutoModelForCausalLM
+
+    from jobtuner.models import load_tokenizer
+
+    settings = InferenceSettings.load(folder)
+    taxonomy = Taxonomy.load(folder / TAXONOMY_FILE)
+    tokenizer = load_tokenizer(str(folder))
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype="auto", trust_remote_code=False, use_safetensors=True
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The model in {folder} cannot be loaded: {error}. Export it again.") from error
+    return LabelScorer(_on_best_device(model), tokenizer, taxonomy, settings, batch_size)
+
+
+def _on_best_device(model: Any) -> Any:
+    import torch
+
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,253 @@
+"""Occupation taxonomies: codes, titles in many languages, hierarchy, and the trie over label tokens."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jobtuner.errors import TaxonomyError
+
+__all__ = ["MAJOR_GROUPS", "LabelTrie", "Occupation", "Taxonomy", "ancestors", "builtin_taxonomy", "load_taxonomy"]
+
+MAJOR_GROUPS = {
+    "0": "Armed forces occupations",
+    "1": "Managers",
+    "2": "Professionals",
+    "3": "Technicians and associate professionals",
+    "4": "Clerical support workers",
+    "5": "Service and sales workers",
+    "6": "Skilled agricultural, forestry and fishery workers",
+    "7": "Craft and related trades workers",
+    "8": "Plant and machine operators, and assemblers",
+    "9": "Elementary occupations",
+}
+"""The ten major groups of ISCO-08 (International Labour Organization, 2012)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occupation:
+    """One code of a taxonomy."""
+
+    code: str
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """Language (ISO 639-1) to title."""
+    description: str = ""
+
+    def title(self, language: str = "en") -> str:
+        """Title in the language asked for, else in English, else in any language, else the code."""
+        return self.titles.get(language) or self.titles.get("en") or next(iter(self.titles.values()), self.code)
+
+
+def ancestors(code: str) -> list[str]:
+    """The path from the top group down to the code itself.
+
+    Digits count one level each, parts behind dots one level each: "2512" gives 2, 25, 251, 2512; "2512.4" adds 2512.4.
+    """
+    head, *rest = code.split(".")
+    path = [head[:end] for end in range(1, len(head) + 1)]
+    for part in rest:
+        path.append(f"{path[-1]}.{part}")
+    return path
+
+
+class Taxonomy:
+    """A set of occupation codes.
+
+    `labels` are the codes that a model may answer: those of `level` where one is given, else the deepest ones (no other
+    code extends them).
+    """
+
+    def __init__(self, occupations: Iterable[Occupation], level: int | None = None) -> None:
+        self.occupations = {item.code: item for item in sorted(occupations, key=lambda item: item.code)}
+        self.level = level
+        if level is None:
+            inner = {parent for code in self.occupations for parent in ancestors(code)[:-1]}
+            self.labels = [code for code in self.occupations if code not in inner]
+        else:
+            self.labels = [code for code in self.occupations if len(ancestors(code)) == level]
+        if len(self.labels) < 2:
+            raise TaxonomyError(
+                f"The taxonomy has {len(self.labels)} codes to choose from at level {level}; at least 2 are needed. "
+                "Set taxonomy.level to a level that the file holds, or leave it out."
+            )
+
+    def __len__(self) -> int:
+        return len(self.occupations)
+
+    def __contains__(self, code: object) -> bool:
+        return code in self.occupations
+
+    def __getitem__(self, code: str) -> Occupation:
+        return self.occupations[code]
+
+    @cached_property
+    def version(self) -> str:
+        """First 16 hex digits of the SHA-256 over codes, titles and the label level."""
+        rows = [[item.code, dict(item.titles), item.description] for item in self.occupations.values()]
+        text = json.dumps([self.level, rows], ensure_ascii=False, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def _by_title(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for code in self.labels:
+            for title in self.occupations[code].titles.values():
+                found.setdefault(title.casefold().strip(), code)
+        return found
+
+    def resolve(self, label: str) -> str | None:
+        """The code that a label of the input means: a code of this taxonomy's labels, or a title in any language."""
+        label = label.strip()
+        if label in self.occupations:
+            return label if label in self._label_set else None
+        return self._by_title.get(label.casefold())
+
+    @cached_property
+    def _label_set(self) -> frozenset[str]:
+        return frozenset(self.labels)
+
+    def title(self, code: str, language: str = "en") -> str:
+        """Title of a code in a language, falling back as `Occupation.title` does; ISCO-08's major groups are known."""
+        if code in self.occupations:
+            return self.occupations[code].title(language)
+        return MAJOR_GROUPS.get(code, code)
+
+    def lines(self) -> Iterator[str]:
+        """The taxonomy as text, one line a code and language: "2221 Registered nurses"."""
+        for item in self.occupations.values():
+            for title in item.titles.values():
+                yield f"{item.code} {title}"
+
+    def save(self, path: Path) -> None:
+        """Write the taxonomy as JSON."""
+        rows = [
+            {"code": item.code, "titles": dict(item.titles), "description": item.description}
+            for item in self.occupations.values()
+        ]
+        path.write_text(
+            json.dumps({"level": self.level, "occupations": rows}, ensure_ascii=False, indent=0), encoding="utf-8"
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "Taxonomy":
+        """Read what `save` wrote."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls([Occupation(**row) for row in data["occupations"]], level=data["level"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TaxonomyError(f"The taxonomy {path} is not readable: {error}.") from error
+
+
+def builtin_taxonomy() -> Taxonomy:
+    """The sample of ISCO-08 unit groups for which JobTuner can generate ads."""
+    folder = resources.files("jobtuner.prepare") / "templates" / "occupations"
+    rows = [json.loads(entry.read_text(encoding="utf-8")) for entry in folder.iterdir() if entry.name.endswith(".json")]
+    return Taxonomy([Occupation(code=row["code"], titles=row["title"]) for row in rows])
+
+
+def load_taxonomy(path: Path, level: int | None = None) -> Taxonomy:
+    """Read a user's taxonomy.
+
+    Accepted: JSONL (also .gz) with `code` and `titles` {language: title} or `title`, `title_<language>`; CSV with the
+    columns code, title and optionally language (one row a title), or code, title_<language> ….
+
+    Args:
+        path: local file.
+        level: hierarchy level of the labels; None: the deepest codes.
+
+    Raises:
+        TaxonomyError: unreadable file, no codes, a row without a code, or a level that holds fewer than two codes.
+    """
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        text = raw.decode("utf-8-sig")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise TaxonomyError(f"The taxonomy {path} cannot be read: {error}. UTF-8 JSONL or CSV is accepted.") from error
+    name = path.name.removesuffix(".gz")
+    rows = _csv_rows(text) if name.endswith(".csv") else _jsonl_rows(text, path)
+    titles: dict[str, dict[str, str]] = {}
+    descriptions: dict[str, str] = {}
+    for number, row in enumerate(rows, start=1):
+        code = str(row.get("code") or "").strip()
+        if not code:
+            raise TaxonomyError(f"{path}, row {number}: no `code`. Its fields are {sorted(map(str, row))}.")
+        titles.setdefault(code, {}).update(_titles(row))
+        description = row.get("description") or row.get("description_en") or ""
+        descriptions.setdefault(code, str(description))
+    if not titles:
+        raise TaxonomyError(f"The taxonomy {path} is empty: at least two codes are needed.")
+    return Taxonomy([Occupation(code, titles[code], descriptions[code]) for code in titles], level=level)
+
+
+def _csv_rows(text: str) -> list[dict[str, Any]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def _jsonl_rows(text: str, path: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise TaxonomyError(f"{path}, line {number}: not JSON ({error}).") from error
+        if not isinstance(row, dict):
+            raise TaxonomyError(f"{path}, line {number}: a {type(row).__name__} where a JSON object belongs.")
+        rows.append(row)
+    return rows
+
+
+def _titles(row: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if isinstance(row.get("titles"), dict):
+        found.update({str(language): str(title) for language, title in row["titles"].items() if title})
+    for key, value in row.items():
+        if str(key).startswith("title_") and value:
+            found.setdefault(str(key).removeprefix("title_"), str(value))
+    if row.get("title"):
+        found.setdefault(str(row.get("language") or "en"), str(row["title"]))
+    return found
+
+
+class LabelTrie:
+    """All label token sequences as one tree, in arrays.
+
+    Node 0 is the root; node i > 0 has the token `tokens[i]`, the parent `parents[i]` (always a smaller number) and the
+    depth `depths[i]` (root 0). `leaves[k]` is the node at which label k ends. A label may be a prefix of another only
+    if both end with an end token; sequences must be distinct.
+    """
+
+    def __init__(self, sequences: Sequence[Sequence[int]]) -> None:
+        self.tokens, self.parents, self.depths, self.leaves = [-1], [-1], [0], list[int]()
+        self.children: list[dict[int, int]] = [{}]
+        for number, sequence in enumerate(sequences):
+            if not sequence:
+                raise TaxonomyError(f"Label number {number} has no tokens.")
+            node = 0
+            for token in sequence:
+                child = self.children[node].get(token)
+                if child is None:
+                    child = len(self.tokens)
+                    self.children[node][token] = child
+                    self.tokens.append(token)
+                    self.parents.append(node)
+                    self.depths.append(self.depths[node] + 1)
+                    self.children.append({})
+                node = child
+            self.leaves.append(node)
+        ends = set(self.leaves)
+        if len(ends) != len(self.leaves) or any(self.children[node] for node in ends):
+            raise TaxonomyError(
+                "Two labels have the same tokens, or one is a prefix of another: end each with an end token."
+            )
+
+    def __len__(self) -> int:
+        return len(self.tokens)

@@ -1,0 +1,225 @@
+"""Where runs are recorded: one small protocol, with MLflow behind it or a twin in memory.
+
+A run of the pipeline is a parent run; each stage is a nested run of it. The tracking URI comes from
+`jobtuner.run.local_tracking_uri`: MLFLOW_TRACKING_URI, else a SQLite file in the work folder.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Literal, Protocol
+
+from jobtuner import __version__
+from jobtuner.config import Config
+from jobtuner.contracts import Contract, EvalReport, PreparedData
+from jobtuner.errors import TrackingError
+from jobtuner.run import Run
+from jobtuner.tracking_entries import DataUse, Entry, headline, recipe_parameters, result_entry, without_credentials
+
+__all__ = [
+    "STAGE_RUN_VARIABLE",
+    "MemoryRun",
+    "MemoryRunStore",
+    "Record",
+    "RunStore",
+    "Status",
+    "Tracker",
+    "connect",
+    "current_run_id",
+]
+
+STAGE_RUN_VARIABLE = "JOBTUNER_STAGE_RUN_ID"
+"""Environment variable: id of an open run into which the stage is recorded, in place of a new nested run."""
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+Record = Callable[[Contract, bool], None]
+"""Called by the stage runner with the stage's result and whether it came from the cache."""
+
+_KFP_TAGS = {  # tag names of KFP's own MLflow plugin (KEP-12862), so that its runs and ours can be searched alike
+    "kfp.pipeline_run_id": "KFP_RUN_ID",
+    "kfp.pipeline_run_url": "KFP_RUN_URL",
+    "kfp.pipeline_id": "KFP_PIPELINE_ID",
+    "kfp.pipeline_version_id": "KFP_PIPELINE_VERSION_ID",
+}
+_TRAINING = {"baseline", "train"}  # stages that fit to the prepared data; the others measure or check on it
+
+_stage_run: ContextVar[str | None] = ContextVar("_stage_run", default=None)
+
+
+def current_run_id() -> str | None:
+    """Id of the run of the stage that is running, or None outside of `Tracker.stage`."""
+    return _stage_run.get()
+
+
+class RunStore(Protocol):
+    """A service that keeps runs."""
+
+    def open(self, experiment: str, name: str, tags: Mapping[str, str]) -> str:
+        """Start a run in an experiment, which is made where it is new; return the run's id."""
+
+    def open_nested(self, parent: str, name: str, tags: Mapping[str, str]) -> str:
+        """Start a run below another one, in that one's experiment; return the new run's id."""
+
+    def log(self, run_id: str, entry: Entry) -> None:
+        """Add parameters, measurements, tags, files and a data set to a run."""
+
+    def close(self, run_id: str, status: Status) -> None:
+        """End a run."""
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """Records runs and their stages; the same words whatever the store."""
+
+    store: RunStore
+
+    def open_run(self, config: Config) -> str:
+        """Start the parent run of a pipeline run, with the whole recipe as parameters; return its id."""
+        tags = {
+            "recipe": config.name,
+            "jobtuner.version": __version__,
+            "data.source": without_credentials(config.data.input or "generated"),
+            "kfp.pipeline_run_id": "local",
+        }
+        tags |= {tag: os.environ[name] for tag, name in _KFP_TAGS.items() if os.environ.get(name)}
+        run_id = self.store.open(config.register_.experiment, config.name, tags)
+        self.store.log(run_id, Entry(params=recipe_parameters(config)))
+        return run_id
+
+    def close_run(self, run_id: str, status: Status) -> None:
+        """End the parent run."""
+        self.store.close(run_id, status)
+
+    @contextmanager
+    def stage(self, name: str, run: Run, inputs: Mapping[str, Path], sections: Sequence[str] = ()) -> Iterator[Record]:
+        """Record a stage while the `with` block runs.
+
+        Its nested run ends as FINISHED, as FAILED where the block raises, as KILLED on KeyboardInterrupt or SystemExit.
+
+        Args:
+            name: the stage's name, and its run's.
+            run: the pipeline run that it belongs to.
+            inputs: output folder of each stage that it reads.
+            sections: sections of the recipe that it reads; none named: all.
+
+        Raises:
+            TrackingError: the store cannot be reached or refuses.
+            ContractError: the folder named "prepare" in `inputs` is no prepared data.
+        """
+        run_id = os.environ.get(STAGE_RUN_VARIABLE) or self.store.open_nested(run.parent_id, name, {})
+        token = _stage_run.set(run_id)
+
+        def record(contract: Contract, reused: bool) -> None:
+            self.store.log(run_id, result_entry(contract, reused))
+            if isinstance(contract, EvalReport):
+                self.store.log(run.parent_id, Entry(metrics=headline(contract)))
+
+        try:
+            tags = {"stage": name, "jobtuner.version": __version__}
+            entry = Entry(params=recipe_parameters(run.config, *sections), tags=tags, data=_data_use(name, inputs))
+            self.store.log(run_id, entry)
+            yield record
+        except BaseException as error:
+            killed = isinstance(error, KeyboardInterrupt | SystemExit)
+            with suppress(TrackingError):  # what went wrong in the stage is the error to report
+                self.store.close(run_id, "KILLED" if killed else "FAILED")
+            raise
+        else:
+            self.store.close(run_id, "FINISHED")
+        finally:
+            _stage_run.reset(token)
+
+
+def _data_use(stage: str, inputs: Mapping[str, Path]) -> DataUse | None:
+    if "prepare" not in inputs:
+        return None
+    return DataUse(PreparedData.load(inputs["prepare"]), "training" if stage in _TRAINING else "evaluation")
+
+
+@dataclass
+class MemoryRun:
+    """A run as the twin in memory keeps it."""
+
+    experiment: str
+    name: str
+    parent: str | None
+    tags: dict[str, str]
+    status: Status | Literal["RUNNING"] = "RUNNING"
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    """Name to (step, value), in the order of logging."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    data: list[DataUse] = field(default_factory=list)
+
+
+class MemoryRunStore:
+    """Keeps runs for as long as the process lives. For tests; refuses what MLflow refuses."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, MemoryRun] = {}
+
+    def open(self, experiment: str, name: str, tags: Mapping[str, str]) -> str:
+        """Start a run in an experiment."""
+        run_id = uuid.uuid4().hex
+        self.runs[run_id] = MemoryRun(experiment, name, None, dict(tags))
+        return run_id
+
+    def open_nested(self, parent: str, name: str, tags: Mapping[str, str]) -> str:
+        """Start a run below another one."""
+        run_id = uuid.uuid4().hex
+        self.runs[run_id] = MemoryRun(self._run(parent).experiment, name, parent, dict(tags))
+        return run_id
+
+    def log(self, run_id: str, entry: Entry) -> None:
+        """Add to a run.
+
+        Raises:
+            TrackingError: no such run, or a parameter that has another value already.
+        """
+        run = self._run(run_id)
+        changed = [key for key, value in entry.params.items() if run.params.get(key, value) != value]
+        if changed:
+            raise TrackingError(f"Run {run_id} has other values already for {changed}. Start a new run.")
+        run.params.update(entry.params)
+        run.tags.update(entry.tags)
+        for item in entry.metrics:
+            run.metrics.setdefault(item.name, []).append((item.step, item.value))
+        run.files.update({path.name: path.read_bytes() for path in entry.files})
+        run.data += [entry.data] if entry.data else []
+
+    def close(self, run_id: str, status: Status) -> None:
+        """End a run."""
+        self._run(run_id).status = status
+
+    def _run(self, run_id: str) -> MemoryRun:
+        if run_id not in self.runs:
+            raise TrackingError(f"There is no run {run_id} in this process's memory. Open the run in the same process.")
+        return self.runs[run_id]
+
+
+@cache
+def _memory(_uri: str) -> MemoryRunStore:
+    return MemoryRunStore()
+
+
+def connect(uri: str) -> Tracker:
+    """The tracker at a URI.
+
+    Args:
+        uri: "memory://" or "memory://<name>" for a store in this process's memory; else whatever MLflow accepts:
+            "sqlite:///<file>", "http(s)://<server>".
+
+    Raises:
+        TrackingError: the store cannot be opened.
+    """
+    if uri.startswith("memory://"):
+        return Tracker(_memory(uri))
+    from jobtuner.tracking_mlflow import MlflowRunStore
+
+    return Tracker(MlflowRunStore(uri))

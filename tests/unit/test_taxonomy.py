@@ -1,0 +1,100 @@
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from jobtuner.errors import TaxonomyError
+from jobtuner.taxonomy import LabelTrie, Occupation, Taxonomy, ancestors, builtin_taxonomy, load_taxonomy
+
+
+@pytest.mark.parametrize(
+    ("code", "path"),
+    [
+        ("2512", ["2", "25", "251", "2512"]),
+        ("2512.4", ["2", "25", "251", "2512", "2512.4"]),
+        ("1.2.3", ["1", "1.2", "1.2.3"]),
+    ],
+)
+def test_ancestors(code: str, path: list[str]) -> None:
+    assert ancestors(code) == path
+
+
+def test_the_builtin_taxonomy_is_what_the_generator_needs() -> None:
+    taxonomy = builtin_taxonomy()
+    assert len(taxonomy.labels) == 48
+    assert {code[0] for code in taxonomy.labels} == set("0123456789")  # all ten major groups
+    assert all(set(taxonomy[code].titles) == {"en", "es", "fr", "de", "da"} for code in taxonomy.labels)
+    assert {"2512", "2513"} <= set(taxonomy.labels)  # hard neighbours
+
+
+def test_labels_are_the_deepest_codes_or_those_of_a_level() -> None:
+    rows = [Occupation(code) for code in ("2", "25", "251", "2512", "2513", "51", "5120")]
+    assert Taxonomy(rows).labels == ["2512", "2513", "5120"]
+    assert Taxonomy(rows, level=2).labels == ["25", "51"]
+    with pytest.raises(TaxonomyError, match="level 9"):
+        Taxonomy(rows, level=9)
+
+
+def test_resolve_knows_codes_and_titles_in_any_language() -> None:
+    taxonomy = Taxonomy([Occupation("5120", {"en": "Cooks", "de": "Köche"}), Occupation("51"), Occupation("8331")])
+    assert taxonomy.resolve(" 5120 ") == "5120"
+    assert taxonomy.resolve("KÖCHE") == "5120"
+    assert taxonomy.resolve("51") is None  # in the taxonomy, but no label
+    assert taxonomy.resolve("9999") is None
+
+
+def test_titles_fall_back_to_english_then_any_then_code() -> None:
+    taxonomy = Taxonomy([Occupation("1", {"en": "A", "de": "B"}), Occupation("2", {"de": "C"}), Occupation("7131")])
+    assert [taxonomy.title("1", "de"), taxonomy.title("1", "fr"), taxonomy.title("2", "fr")] == ["B", "A", "C"]
+    assert taxonomy.title("7131") == "7131"
+    assert taxonomy.title("8") == "Plant and machine operators, and assemblers"
+
+
+def test_version_changes_with_content_and_survives_a_round_trip(tmp_path: Path) -> None:
+    first = Taxonomy([Occupation("1", {"en": "A"}), Occupation("2", {"en": "B"})])
+    other = Taxonomy([Occupation("1", {"en": "A"}), Occupation("2", {"en": "C"})])
+    first.save(tmp_path / "t.json")
+    assert Taxonomy.load(tmp_path / "t.json").version == first.version != other.version
+
+
+def test_jsonl_and_csv_give_the_same_taxonomy(tmp_path: Path) -> None:
+    rows = [{"code": "1", "titles": {"en": "A", "de": "Ä"}}, {"code": "2", "title_en": "B", "description_en": "b"}]
+    jsonl = tmp_path / "t.jsonl.gz"
+    jsonl.write_bytes(gzip.compress("\n".join(json.dumps(row) for row in rows).encode()))
+    csv = tmp_path / "t.csv"
+    csv.write_text("code,title,language,description\n1,A,en,\n1,Ä,de,\n2,B,en,b\n", encoding="utf-8-sig")
+    first, second = load_taxonomy(jsonl), load_taxonomy(csv)
+    assert first["1"].titles == second["1"].titles == {"en": "A", "de": "Ä"}
+    assert first["2"].description == second["2"].description == "b"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.jsonl", b'{"code": "1"}\n{"kode": "2"}\n', r"row 2: no `code`.*kode"),
+        ("t.jsonl", b'{"code": "1"}\n{oops\n', "line 2: not JSON"),
+        ("t.jsonl", b"[1]\n", "list where a JSON object"),
+        ("t.jsonl", b"", "empty"),
+        ("t.jsonl", b'{"code": "1"}\n', "at least 2"),
+        ("t.csv", b"code,title\n1,\xff\n", "UTF-8"),
+        ("t.jsonl.gz", b"no gzip", "cannot be read"),
+    ],
+)
+def test_a_bad_file_is_one_clear_error(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(TaxonomyError, match=message):
+        load_taxonomy(path)
+
+
+def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(TaxonomyError, match="cannot be read"):
+        load_taxonomy(tmp_path / "none.jsonl")
+
+
+def test_trie_shares_prefixes() -> None:
+    trie = LabelTrie([[2, 5, 1], [2, 5, 2], [3, 1, 1]])
+    assert len(trie) == 1 + 4 + 3  # the root; 2, 5, 1, 2; 3, 1, 1
+    assert [trie.tokens[leaf] for leaf in trie.leaves] == [1, 2, 1]
+    assert all(parent < node for node, parent in enumerate(trie.parents) if node)
