@@ -1,0 +1,1 @@
+"""The stage `prepare`: rows in, cleaned, deduplicated and split examples out."""

@@ -1,0 +1,147 @@
+"""Train, validation, test: whole clusters, stratified by label and language, the same for any order of the rows."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobtuner.config import SplitConfig
+
+__all__ = ["SPLITS", "Row", "assign"]
+
+SPLITS = ("train", "validation", "test")
+_CARRY = 1.0  # rows that a label may hand on to the next one, so that rounding does not add up
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the split must know of an example."""
+
+    label: str
+    language: str
+    cluster: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    name: str
+    label: str
+    """The label of most of its rows."""
+    language: str
+    """The language of most of its rows."""
+    size: int
+    chance: float
+    """A number in [0, 1) from the seed and the cluster's name."""
+
+
+def assign(rows: Sequence[Row], config: SplitConfig, seed: int) -> list[str]:
+    """The split of each row.
+
+    A label with three clusters or more has at least one in each split, one with two always has one in training, and one
+    whose rows are all in one cluster is in training only. No label of validation or test is missing from training.
+
+    Args:
+        rows: label, language and cluster of each example.
+        config: shares of validation and test.
+        seed: another seed gives another split.
+    """
+    by_label: dict[str, list[_Cluster]] = defaultdict(list)
+    for cluster in _clusters(rows, seed):
+        by_label[cluster.label].append(cluster)
+    sides: dict[str, str] = {}
+    carry = {"test": 0.0, "validation": 0.0}
+    for label in sorted(by_label):
+        sides.update(_assign_label(by_label[label], config, carry))
+    _complete_training(rows, sides)
+    return [sides[row.cluster] for row in rows]
+
+
+def _clusters(rows: Sequence[Row], seed: int) -> list[_Cluster]:
+    members: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        members[row.cluster].append(row)
+    return [
+        _Cluster(
+            name=name,
+            label=_most_common([row.label for row in members[name]]),
+            language=_most_common([row.language for row in members[name]]),
+            size=len(members[name]),
+            chance=_chance(seed, name),
+        )
+        for name in members
+    ]
+
+
+def _most_common(values: Sequence[str]) -> str:
+    counts = Counter(values)
+    return min(counts, key=lambda value: (-counts[value], value))
+
+
+def _chance(seed: int, name: str) -> float:
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _assign_label(clusters: list[_Cluster], config: SplitConfig, carry: dict[str, float]) -> dict[str, str]:
+    """Split the clusters of one label; `carry` holds what rounding owes each side and is updated."""
+    order = _interleave(clusters)
+    sides = dict.fromkeys((cluster.name for cluster in clusters), "train")
+    if len(order) < 3:
+        if len(order) == 2:  # chance decides, so that over many such labels the shares come out right
+            smaller = min(order, key=lambda item: (item.size, item.name))
+            sides[smaller.name] = _drawn(smaller.chance, config)
+        return sides
+    rows = sum(cluster.size for cluster in order)
+    free = [cluster for cluster in order if cluster is not max(order, key=lambda item: (item.size, item.chance))]
+    for side, share, reserve in (("test", config.test, 1), ("validation", config.validation, 0)):
+        target = share * rows + carry[side]
+        chosen = _fill(free, target, len(free) - reserve)
+        free = [cluster for cluster in free if cluster not in chosen]
+        sides.update((cluster.name, side) for cluster in chosen)
+        missed = target - sum(cluster.size for cluster in chosen)
+        carry[side] = min(max(missed, -_CARRY), _CARRY)
+    return sides
+
+
+def _drawn(chance: float, config: SplitConfig) -> str:
+    if chance < 2 * config.test:  # twice, since the other of the two clusters is always in training
+        return "test"
+    return "validation" if chance < 2 * (config.test + config.validation) else "train"
+
+
+def _interleave(clusters: Sequence[_Cluster]) -> list[_Cluster]:
+    """An order in which every beginning has about the same share of each language."""
+    by_language: dict[str, list[_Cluster]] = defaultdict(list)
+    for cluster in sorted(clusters, key=lambda item: (item.chance, item.name)):
+        by_language[cluster.language].append(cluster)
+    places = {
+        cluster.name: (rank + cluster.chance) / len(members)
+        for members in by_language.values()
+        for rank, cluster in enumerate(members)
+    }
+    return sorted(clusters, key=lambda item: (places[item.name], item.name))
+
+
+def _fill(free: Sequence[_Cluster], target: float, most: int) -> list[_Cluster]:
+    """The first clusters that fit into `target` rows, at least one and at most `most`."""
+    chosen: list[_Cluster] = []
+    filled = 0
+    for cluster in free:
+        if len(chosen) < most and filled + cluster.size <= target + 0.5:
+            chosen.append(cluster)
+            filled += cluster.size
+    return chosen or [min(free, key=lambda item: (item.size, item.chance, item.name))]
+
+
+def _complete_training(rows: Sequence[Row], sides: dict[str, str]) -> None:
+    """Move a cluster to training for each label that is otherwise not in it.
+
+    This happens to labels that occur only in clusters where another label has the majority.
+    """
+    held: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        held[row.label][row.cluster] += 1
+    for label in sorted(held):
+        counts = held[label]
+        if all(sides[cluster] != "train" for cluster in counts):
+            sides[min(counts, key=lambda cluster: (-counts[cluster], cluster))] = "train"
