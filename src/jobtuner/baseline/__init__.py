@@ -1,0 +1,1 @@
+"""The cheap model to beat: linear, on TF-IDF n-grams."""
