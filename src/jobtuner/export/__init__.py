@@ -1,0 +1,1 @@
+"""Merged weights, checked against base and adapter."""

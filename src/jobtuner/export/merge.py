@@ -1,0 +1,50 @@
+"""Adapter and base become one set of weights.
+
+The adapter was trained against the 4-bit base *as it computes*: W = dequantise(NF4(W0)). So the merged weight is
+dequantise(NF4(W0)) + scaling · B · A, not W0 + scaling · B · A; the served model then computes what was evaluated,
+up to the rounding of the export dtype.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from jobtuner.config import QuantizationConfig
+from jobtuner.contracts import TrainedModel
+from jobtuner.errors import ModelError
+from jobtuner.models import load_quantized
+from jobtuner.scoring import InferenceSettings
+
+__all__ = ["merge"]
+
+
+def merge(trained: TrainedModel, settings: InferenceSettings, dtype: str, out: Path) -> None:
+    """Write the merged model as safetensors, with its config.
+
+    Args:
+        trained: base and adapter.
+        settings: the 4-bit settings under the adapter.
+        dtype: "bfloat16" or "float32", the type of the written weights.
+        out: folder for config and weights.
+
+    Raises:
+        ModelError: a quantised layer or an adapter is left after the merge.
+    """
+    import torch
+    from peft import PeftModel
+    from peft.tuners.lora import LoraLayer
+
+    source = str(trained.folder / "base") if trained.base_is_standin else trained.base
+    quantization = QuantizationConfig.model_validate(settings.quantization)
+    base = load_quantized(source, trained.settings.get("revision"), quantization)
+    plain = base.dequantize().to(torch.float32)
+    merged: Any = PeftModel.from_pretrained(plain, str(trained.folder / "adapter")).merge_and_unload()
+    left = [
+        name
+        for name, module in merged.named_modules()
+        if isinstance(module, LoraLayer) or "4bit" in type(module).__name__
+    ]
+    if left:
+        raise ModelError(f"{len(left)} layers are still quantised or adapted after the merge, {left[0]} among them.")
+    merged.config.quantization_config = None
+    del merged.config.quantization_config
+    merged.to(getattr(torch, dtype)).save_pretrained(str(out), safe_serialization=True)

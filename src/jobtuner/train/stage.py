@@ -1,0 +1,114 @@
+"""The train stage: prepared examples in, a QLoRA adapter and what inference needs out."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jobtuner.config import STANDIN, Config
+from jobtuner.contracts import PreparedData, TrainedModel
+from jobtuner.models import load_quantized, load_tokenizer
+from jobtuner.records import Example, read_jsonl, write_jsonl
+from jobtuner.scoring import InferenceSettings
+from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
+from jobtuner.taxonomy import Taxonomy
+from jobtuner.train.lora import add_adapter, verify
+from jobtuner.train.standin import Corpus, build_standin
+from jobtuner.train.trainer import fine_tune
+
+__all__ = ["run"]
+
+
+def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> TrainedModel:
+    """Fine-tune the base model on the training split.
+
+    Raises:
+        ModelError: the base cannot be loaded, a setting did not take effect, or the loss diverged.
+    """
+    from transformers import set_seed
+
+    prepared = PreparedData.load(inputs["prepare"])
+    taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
+    train, validation = _examples(prepared, "train"), _examples(prepared, "validation")
+    source, built = _base(config, train, taxonomy, out_dir)
+
+    tokenizer = load_tokenizer(source, config.model.revision)
+    task = get_task(config.task)
+    encoder = PromptEncoder(task, tokenizer, config.prompt.max_ad_tokens)
+    set_seed(config.seed)
+    base = load_quantized(source, config.model.revision, config.quantization)
+    model = add_adapter(base, config.lora, config.training.gradient_checkpointing)
+    settings = {**verify(model, config.quantization, config.lora), "revision": config.model.revision, **built}
+    scratch = out_dir / "scratch"
+    metrics, history = fine_tune(
+        model, tokenizer, _rows(encoder, train), _rows(encoder, validation), config.training, config.seed, scratch
+    )
+    shutil.rmtree(scratch, ignore_errors=True)
+
+    # The base's own embedding never changes, even where an adapter sits on it: it is not part of the adapter.
+    model.save_pretrained(str(out_dir / "adapter"), safe_serialization=True, save_embedding_layers=False)
+    tokenizer.save_pretrained(str(out_dir / "tokenizer"))
+    write_jsonl(out_dir / "history.jsonl", history)
+    fingerprint = _fingerprint(out_dir / "adapter", source if config.model.base != STANDIN else "standin")
+    InferenceSettings(
+        task=config.task,
+        labels=taxonomy.labels,
+        prompt_hash=prompt_hash(task, tokenizer),
+        max_ad_tokens=config.prompt.max_ad_tokens,
+        taxonomy_version=taxonomy.version,
+        data_fingerprint=prepared.fingerprint,
+        model_fingerprint=fingerprint,
+        quantization=config.quantization.model_dump(),
+        clean=config.clean.model_dump(),
+    ).save(out_dir)
+    return TrainedModel(
+        folder=out_dir,
+        fingerprint=fingerprint,
+        base="base" if config.model.base == STANDIN else config.model.base,
+        base_is_standin=config.model.base == STANDIN,
+        data_fingerprint=prepared.fingerprint,
+        prompt_hash=prompt_hash(task, tokenizer),
+        labels=taxonomy.labels,
+        settings=settings,
+        metrics=metrics,
+    ).save()
+
+
+def _examples(prepared: PreparedData, split: str) -> list[Example]:
+    return [Example.from_json(row) for row in read_jsonl(prepared.folder / f"{split}.jsonl")]
+
+
+def _rows(encoder: PromptEncoder, examples: list[Example]) -> list[dict[str, list[int]]]:
+    return encoder.examples([item.text for item in examples], [item.label for item in examples])
+
+
+def _base(config: Config, train: list[Example], taxonomy: Taxonomy, out_dir: Path) -> tuple[str, dict[str, Any]]:
+    """The base model's location, and how it was built where it is the stand-in (copied or built into `base/`)."""
+    if config.model.base != STANDIN:
+        return config.model.base, {}
+    corpus = Corpus.of([item.text for item in train], taxonomy)
+    target = out_dir / "base"
+    cache = os.environ.get("JOBTUNER_CACHE")
+    place = Path(cache) / "standin" / corpus.digest(config.model.standin, config.seed)[:24] if cache else None
+    if place is not None and (place / "built.json").exists():
+        shutil.copytree(place, target)
+    else:
+        built = build_standin(config.model.standin, corpus, get_task(config.task), config.seed, target)
+        (target / "built.json").write_text(json.dumps(built), encoding="utf-8")
+        if place is not None:
+            unfinished = place.with_name(place.name + f".{os.getpid()}")
+            shutil.copytree(target, unfinished)
+            if not place.exists():
+                unfinished.rename(place)
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return str(target), {"standin": json.loads((target / "built.json").read_text(encoding="utf-8"))}
+
+
+def _fingerprint(adapter: Path, base: str) -> str:
+    digest = hashlib.sha256(base.encode())
+    for path in sorted(adapter.glob("adapter_*")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

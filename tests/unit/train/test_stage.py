@@ -1,0 +1,178 @@
+"""train → scoring → export on a tiny real model: what each folder holds, and what is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jobtuner.config import Config, load_config
+from jobtuner.contracts import EvalReport, ExportedModel, PreparedData, TrainedModel
+from jobtuner.errors import ModelError
+from jobtuner.export.stage import run as run_export
+from jobtuner.records import Example, write_jsonl
+from jobtuner.scoring import INFERENCE_FILE, InferenceSettings, load_adapted, load_exported
+from jobtuner.taxonomy import Occupation, Taxonomy
+from jobtuner.train.stage import run as run_train
+from tests.conftest import ADS, TINY
+
+CODES = ["2221", "2221", "5120", "5120", "8331"]
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    loaded = load_config("smoke", {"training.epochs": "2.0", "export.parity_examples": "5", "export.dtype": "float32"})
+    return loaded.model_copy(
+        update={
+            "model": loaded.model.model_copy(update={"standin": TINY}),
+            "lora": loaded.lora.model_copy(update={"r": 8}),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, taxonomy: Taxonomy) -> PreparedData:
+    folder = tmp_path_factory.mktemp("prepared")
+    examples = [Example(f"{n}", ADS[n % 5], CODES[n % 5], "en", f"c{n}") for n in range(20)]
+    for split in ("train", "validation", "test"):
+        write_jsonl(folder / f"{split}.jsonl", examples)
+    taxonomy.save(folder / "taxonomy.json")
+    return PreparedData(
+        folder=folder, fingerprint="data", task="occupation", source="generated", languages=["en"], labels=CODES,
+        taxonomy_version=taxonomy.version, counts={},
+    ).save()  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(config: Config, prepared: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    out = tmp_path_factory.mktemp("trained")
+    run_train(config, {"prepare": prepared.folder}, out)
+    return TrainedModel.load(out)
+
+
+@pytest.fixture(scope="module")
+def report(trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> EvalReport:
+    return EvalReport(
+        folder=tmp_path_factory.mktemp("report"), fingerprint="report", data_fingerprint="data",
+        model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, temperature=1.7,
+    ).save()  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exported(
+    config: Config, prepared: PreparedData, trained: TrainedModel, report: EvalReport,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> ExportedModel:  # fmt: skip
+    inputs = {"prepare": prepared.folder, "train": trained.folder, "evaluate": report.folder}
+    return run_export(config, inputs, tmp_path_factory.mktemp("exported"))
+
+
+def test_the_trained_folder_is_complete_and_free_of_pickle(trained: TrainedModel, taxonomy: Taxonomy) -> None:
+    names = {path.name for path in trained.folder.rglob("*") if path.is_file()}
+    assert {"adapter_model.safetensors", "adapter_config.json", "inference.json", "history.jsonl"} <= names
+    assert not {name for name in names if name.endswith((".bin", ".pt", ".pkl", ".pth"))}
+    assert trained.base_is_standin
+    assert trained.labels == taxonomy.labels
+    assert trained.settings["quantized_layers"] == 14
+    assert trained.settings["adapted_layers"] == 15  # the embedding too
+
+
+def test_the_adapter_holds_no_base_weights(trained: TrainedModel) -> None:
+    from safetensors import safe_open
+
+    with safe_open(trained.folder / "adapter" / "adapter_model.safetensors", framework="pt") as weights:
+        assert all("lora_" in name for name in weights.keys())  # noqa: SIM118 safe_open is no mapping
+
+
+def test_every_label_has_a_probability(trained: TrainedModel, taxonomy: Taxonomy) -> None:
+    scores = load_adapted(trained, taxonomy).log_probabilities([*ADS, "", "x" * 5000])
+    assert scores.shape == (7, 5)
+    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1.0, atol=1e-5)
+    assert load_adapted(trained, taxonomy).log_probabilities([]).shape == (0, 5)
+
+
+def test_merged_answers_as_base_and_adapter_do(
+    exported: ExportedModel, trained: TrainedModel, taxonomy: Taxonomy
+) -> None:
+    assert exported.parity["label_agreement"] == 1.0
+    adapted = load_adapted(trained, taxonomy).log_probabilities(ADS) / np.float32(1.7)
+    adapted -= np.log(np.exp(adapted).sum(axis=1, keepdims=True))
+    merged = load_exported(exported.folder / "model").log_probabilities(ADS)  # applies the temperature by itself
+    np.testing.assert_allclose(merged, adapted, atol=0.02)  # the adapted base computes in bfloat16: 8 bits of mantissa
+
+
+def test_what_comes_in_is_cleaned_as_the_training_texts_were(exported: ExportedModel) -> None:
+    scorer = load_exported(exported.folder / "model")
+    plain, html = scorer.log_probabilities(["Cook wanted [EMAIL]", "<b>Cook</b>  wanted jobs@example.com"])
+    np.testing.assert_allclose(plain, html, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prompt_hash": "0" * 64}, "prompt hash"),
+        ({"taxonomy_version": "0" * 16}, "taxonomy"),
+        ({"labels": ["2221", "9999"]}, "9999"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused(
+    exported: ExportedModel, change: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = shutil.copytree(exported.folder / "model", tmp_path / "model")
+    replace(InferenceSettings.load(folder), **change).save(folder)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match=message):
+        load_exported(folder)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=INFERENCE_FILE):
+        load_exported(tmp_path)
+    (tmp_path / INFERENCE_FILE).write_text("{}")
+    with pytest.raises(ModelError, match="not readable"):
+        load_exported(tmp_path)
+
+
+def test_export_refuses_an_evaluation_of_another_model(
+    config: Config, prepared: PreparedData, trained: TrainedModel, report: EvalReport, tmp_path: Path
+) -> None:
+    other = replace(report, folder=tmp_path, model_fingerprint="another").save()
+    inputs = {"prepare": prepared.folder, "train": trained.folder, "evaluate": other.folder}
+    with pytest.raises(ModelError, match="evaluate it first"):
+        run_export(config, inputs, tmp_path)
+
+
+def test_export_fails_where_merged_and_adapted_disagree(
+    config: Config, prepared: PreparedData, trained: TrainedModel, report: EvalReport, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "trained"
+    import shutil
+
+    shutil.copytree(trained.folder, broken)
+    unlike = tmp_path / "out"
+    unlike.mkdir()
+    strict = config.model_copy(update={"export": config.export.model_copy(update={"min_label_agreement": 1.0})})
+    inputs = {"prepare": prepared.folder, "train": broken, "evaluate": report.folder}
+    run_export(strict, inputs, unlike)
+    weights = load_file(unlike / "model" / "model.safetensors")
+    weights["lm_head.weight"] = -weights["lm_head.weight"]
+    save_file(weights, unlike / "model" / "model.safetensors", metadata={"format": "pt"})
+    from jobtuner.export.stage import parity
+
+    found = parity(TrainedModel.load(broken), unlike / "model", prepared, strict, report.temperature)
+    assert found["label_agreement"] < 1.0
+
+
+def test_a_changed_taxonomy_beside_the_model_is_refused(exported: ExportedModel, tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(exported.folder / "model", tmp_path / "model")
+    document = json.loads((folder / "taxonomy.json").read_text())
+    kept = [Occupation(**row) for row in document["occupations"]][:-1]
+    Taxonomy(kept).save(folder / "taxonomy.json")
+    with pytest.raises(ModelError, match="taxonomy"):
+        load_exported(folder)
