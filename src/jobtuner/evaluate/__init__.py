@@ -1,0 +1,1 @@
+"""Is the model better than the baseline, and are its probabilities honest?"""

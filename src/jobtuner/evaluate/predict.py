@@ -1,0 +1,33 @@
+"""Whatever gives every label a probability."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobtuner.config import Config
+from jobtuner.contracts import TrainedModel
+from jobtuner.taxonomy import Taxonomy
+
+__all__ = ["Predictor", "load_predictor"]
+
+
+class Predictor(Protocol):
+    """A classifier over a fixed list of labels."""
+
+    labels: list[str]
+
+    def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Log-probabilities, shape [len(texts), len(labels)]; the exponentials of a row sum to 1."""
+
+
+def load_predictor(trained: TrainedModel, config: Config, taxonomy: Taxonomy) -> Predictor:
+    """The trained model: 4-bit base and adapter, exactly as they were trained.
+
+    Raises:
+        ModelError: something is missing, or does not fit.
+    """
+    from jobtuner.scoring import load_adapted
+
+    return load_adapted(trained, taxonomy, config.evaluate.batch_size)

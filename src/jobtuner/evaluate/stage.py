@@ -1,0 +1,133 @@
+"""The stage `evaluate`: model and baseline on the same test examples, and the report."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jobtuner.config import Config
+from jobtuner.contracts import BaselineModel, EvalReport, PreparedData, TrainedModel
+from jobtuner.errors import ContractError, DataError
+from jobtuner.evaluate.predict import Predictor, load_predictor
+from jobtuner.evaluate.report import write_report
+from jobtuner.evaluate.results import Comparison, Evaluated, compare, evaluate_predictor
+from jobtuner.linear import BaselineClassifier
+from jobtuner.records import Example, read_jsonl, write_jsonl
+from jobtuner.taxonomy import Taxonomy
+
+__all__ = ["MAX_VALIDATION", "evaluate", "run"]
+
+MAX_VALIDATION = 500
+"""Validation examples that the temperature is fitted on: one number needs no more, and each costs a forward pass."""
+
+
+def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> EvalReport:
+    """Score the test split with both models, compare, write predictions and report.
+
+    Args:
+        config: the section evaluate, and the seed.
+        inputs: the folders of `prepare`, `baseline` and `train`.
+        out_dir: gets the files named in `contracts.EvalReport`.
+
+    Raises:
+        ContractError: an input is not finished, or the models were trained on other data than this test split's.
+        DataError: the test or validation split is empty.
+        ModelError: a model cannot be loaded, or gives NaN.
+    """
+    prepared, trained = PreparedData.load(inputs["prepare"]), TrainedModel.load(inputs["train"])
+    reference = BaselineModel.load(inputs["baseline"])
+    _check_same_data(prepared, trained, reference)
+    taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
+    baseline = BaselineClassifier.load(reference.folder)
+    model = load_predictor(trained, config, taxonomy)
+    return evaluate(config, prepared, trained, taxonomy, model=model, baseline=baseline, out_dir=out_dir)
+
+
+def evaluate(
+    config: Config,
+    prepared: PreparedData,
+    trained: TrainedModel,
+    taxonomy: Taxonomy,
+    *,
+    model: Predictor,
+    baseline: Predictor,
+    out_dir: Path,
+) -> EvalReport:
+    """What `run` does once both models are loaded."""
+    validation = _examples(prepared, "validation", MAX_VALIDATION)
+    test = _examples(prepared, "test", config.evaluate.max_examples)
+    settings = config.evaluate
+    ours, theirs = (
+        evaluate_predictor(
+            name, predictor, validation, test, batch_size=settings.batch_size, top_k=settings.top_k, seed=config.seed
+        )
+        for name, predictor in (("model", model), ("baseline", baseline))
+    )
+    result = compare(
+        test, ours, theirs, taxonomy, base=trained.base, base_is_standin=trained.base_is_standin, seed=config.seed
+    )
+    _write_results(result, len(validation), out_dir)
+    write_report(result, out_dir)
+    return EvalReport(
+        folder=out_dir,
+        fingerprint=_fingerprint(out_dir),
+        data_fingerprint=prepared.fingerprint,
+        model_fingerprint=trained.fingerprint,
+        examples=len(test),
+        model=ours.metrics,
+        baseline=theirs.metrics,
+        temperature=ours.temperature,
+    ).save()
+
+
+def _check_same_data(prepared: PreparedData, *models: TrainedModel | BaselineModel) -> None:
+    for model in models:
+        if model.data_fingerprint != prepared.fingerprint:
+            raise ContractError(
+                f"The {type(model).__name__} in {model.folder} was trained on data {model.data_fingerprint[:12]}; the "
+                f"test split in {prepared.folder} is of {prepared.fingerprint[:12]}. Its rows may have been seen in "
+                "training: train again on this data."
+            )
+
+
+def _examples(prepared: PreparedData, split: str, limit: int | None) -> list[Example]:
+    """The examples of a split in file order; with a limit, those with the first SHA-256 of their id."""
+    path = prepared.folder / f"{split}.jsonl"
+    rows = [Example.from_json(row) for row in read_jsonl(path)]
+    if not rows:
+        raise DataError(f"{path} has no rows. Run prepare with more data or a larger split.{split}.")
+    if limit is None or limit >= len(rows):
+        return rows
+    chosen = set(sorted(hashlib.sha256(row.id.encode()).hexdigest() for row in rows)[:limit])
+    return [row for row in rows if hashlib.sha256(row.id.encode()).hexdigest() in chosen]
+
+
+def _write_results(result: Comparison, validation_rows: int, out_dir: Path) -> None:
+    sides = {"model": result.model, "baseline": result.baseline}
+    write_jsonl(out_dir / "predictions.jsonl", result.model.predictions)
+    write_jsonl(out_dir / "baseline_predictions.jsonl", result.baseline.predictions)
+    metrics = {name: side.metrics for name, side in sides.items()}
+    _write_json(out_dir / "metrics.json", {**metrics, "difference": result.difference})
+    calibration = {name: _calibration(side) for name, side in sides.items()}
+    _write_json(out_dir / "calibration.json", {"validation_examples": validation_rows, **calibration})
+
+
+def _calibration(side: Evaluated) -> dict[str, Any]:
+    return {
+        "temperature": side.temperature,
+        "ece_uncalibrated": side.ece_uncalibrated,
+        "ece": side.metrics["ece"],
+        "bins": side.bins,
+    }
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _fingerprint(out_dir: Path) -> str:
+    digest = hashlib.sha256()
+    for name in ("metrics.json", "calibration.json", "predictions.jsonl", "baseline_predictions.jsonl"):
+        digest.update(name.encode() + b"\0" + (out_dir / name).read_bytes())
+    return digest.hexdigest()

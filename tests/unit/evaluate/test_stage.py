@@ -1,0 +1,165 @@
+"""The evaluate stage on small finished stages, with predictors whose answers are known."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from jobtuner.config import Config, EvaluateConfig
+from jobtuner.contracts import EvalReport
+from jobtuner.errors import ContractError, DataError
+from jobtuner.evaluate.charts import CHARTS
+from jobtuner.evaluate.stage import MAX_VALIDATION, evaluate, run
+from jobtuner.records import Example, Prediction, read_jsonl
+from tests.unit.evaluate import samples
+
+LABELS = sorted(samples.TITLES)
+FILES = {
+    "report.md",
+    "report.html",
+    "metrics.json",
+    "predictions.jsonl",
+    "baseline_predictions.jsonl",
+    "calibration.json",
+}
+
+
+def config(batch_size: int = 7, max_examples: int | None = None, seed: int = 5) -> Config:
+    settings = EvaluateConfig(batch_size=batch_size, top_k=2, max_examples=max_examples)
+    return Config(name="test", seed=seed, evaluate=settings)
+
+
+class World:
+    """One prepared data set, a model that is right but for two ads, a baseline that is right for one code in four."""
+
+    def __init__(self, folder: Path, test: list[Example], validation: list[Example]) -> None:
+        self.folder, self.test = folder, test
+        self.prepared = samples.prepared(folder / "prepare", test=test, validation=validation, train=[])
+        self.trained = samples.trained(folder / "train")
+        rows = [*test, *validation]
+        answers = {row.text: row.label for row in rows}
+        answers[test[1].text], answers[test[2].text] = "1111", "1111"
+        # Without column 2222 the baseline is wrong on every ad with that code.
+        self.model = samples.TablePredictor(LABELS, answers, 0.9)
+        self.baseline = samples.TablePredictor(LABELS[:2] + LABELS[3:], {row.text: "1111" for row in rows}, 0.6)
+
+    def evaluate(self, name: str, config: Config) -> EvalReport:
+        out = self.folder / name
+        out.mkdir()
+        return evaluate(
+            config,
+            self.prepared,
+            self.trained,
+            samples.taxonomy(),
+            model=self.model,
+            baseline=self.baseline,
+            out_dir=out,
+        )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, samples.examples(40), samples.examples(20, start=100))
+
+
+def predictions(folder: Path, name: str = "predictions.jsonl") -> list[Prediction]:
+    return [Prediction.from_json(row) for row in read_jsonl(folder / name)]
+
+
+def test_writes_all_files_and_the_contract(world: World) -> None:
+    report = world.evaluate("out", config())
+    out = world.folder / "out"
+    assert {path.name for path in out.iterdir()} == {*FILES, *CHARTS, "contract.json"}
+    assert EvalReport.load(out) == report
+    assert report.examples == 40
+    assert (report.data_fingerprint, report.model_fingerprint) == (samples.DATA, "a" * 64)
+    assert report.model["accuracy"] == pytest.approx(38 / 40)
+    assert report.baseline["accuracy"] == pytest.approx(10 / 40)
+    written = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    assert (written["model"], written["baseline"]) == (report.model, report.baseline)
+    assert written["difference"]["accuracy"] == pytest.approx(28 / 40)
+
+
+def test_predictions_are_of_the_same_rows_in_the_same_order(world: World) -> None:
+    report = world.evaluate("out", config())
+    ours = predictions(world.folder / "out")
+    theirs = predictions(world.folder / "out", "baseline_predictions.jsonl")
+    assert [(row.id, row.label, row.language) for row in ours] == [(r.id, r.label, r.language) for r in world.test]
+    assert [row.id for row in theirs] == [row.id for row in ours]
+    assert sum(row.predicted == row.label for row in ours) / 40 == pytest.approx(report.model["accuracy"])
+    assert [row.rank for row in ours[:2]] == [1, 2]  # "2221" stands second: ties go by column, and 1111 was answered
+    assert {row.rank for row in theirs if row.label == "2222"} == {4}  # one behind the last of three columns
+    for row in ours:
+        assert tuple(row.top[0]) == (row.predicted, row.probability)
+        assert len(row.top) == 2
+
+
+def test_temperature_is_fitted_on_validation_and_applied_to_test(tmp_path: Path) -> None:
+    test, validation = samples.examples(40), samples.examples(40, start=100)
+    world = World(tmp_path, test, validation)
+    for row in validation[::2]:  # right for half of validation although it says 90 %: T makes that 50 %
+        world.model.answers[row.text] = LABELS[(LABELS.index(row.label) + 1) % 4]
+    report = world.evaluate("out", config())
+    assert report.temperature > 1.5
+    assert predictions(tmp_path / "out")[0].probability == pytest.approx(0.5, abs=0.01)
+    saved = json.loads((tmp_path / "out" / "calibration.json").read_text(encoding="utf-8"))
+    assert saved["validation_examples"] == 40
+    assert saved["model"]["temperature"] == report.temperature
+    assert saved["model"]["ece_uncalibrated"] == pytest.approx(0.95 - 0.9, abs=1e-4)
+    assert saved["model"]["ece"] == pytest.approx(0.95 - 0.5, abs=0.01)
+    assert sum(item["n"] for item in saved["baseline"]["bins"]) == 40
+
+
+def test_scores_in_batches_of_the_configured_size(world: World) -> None:
+    world.evaluate("out", config(batch_size=7))
+    assert max(world.model.batches) == 7 and sum(world.model.batches) == 60
+    assert sum(world.baseline.batches) == 60
+
+
+def test_batch_size_changes_nothing(world: World) -> None:
+    first, second = world.evaluate("one", config(batch_size=1)), world.evaluate("two", config(batch_size=64))
+    assert first.fingerprint == second.fingerprint
+
+
+def test_max_examples_takes_the_first_by_hash_whatever_the_order(tmp_path: Path) -> None:
+    rows = samples.examples(40)
+    ids = []
+    for name, order in (("a", rows), ("b", rows[::-1])):
+        world = World(tmp_path / name, order, samples.examples(20, start=100))
+        report = world.evaluate("out", config(max_examples=15))
+        assert report.examples == 15
+        ids.append({row.id for row in predictions(tmp_path / name / "out")})
+    by_hash = sorted((row.id for row in rows), key=lambda id_: hashlib.sha256(id_.encode()).hexdigest())
+    assert ids[0] == ids[1] == set(by_hash[:15])
+
+
+def test_validation_is_limited(tmp_path: Path) -> None:
+    world = World(tmp_path, samples.examples(8), samples.examples(MAX_VALIDATION + 30, start=100))
+    world.evaluate("out", config(batch_size=100))
+    assert sum(world.model.batches) == MAX_VALIDATION + 8
+
+
+def test_same_input_same_fingerprint_other_answers_another(world: World) -> None:
+    first = world.evaluate("one", config()).fingerprint
+    assert world.evaluate("two", config()).fingerprint == first
+    world.model.answers[world.test[5].text] = "9112"
+    assert world.evaluate("three", config()).fingerprint != first
+
+
+def test_models_trained_on_other_data_are_refused(world: World) -> None:
+    inputs = {name: world.folder / name for name in ("prepare", "baseline", "train")}
+    samples.baseline(inputs["baseline"], data_fingerprint="e" * 64)
+    with pytest.raises(ContractError, match=r"BaselineModel .* was trained on data eeeeeeeeeeee"):
+        run(config(), inputs, world.folder)
+    samples.baseline(inputs["baseline"])
+    samples.trained(inputs["train"], data_fingerprint="f" * 64)
+    with pytest.raises(ContractError, match=r"TrainedModel .* was trained on data ffffffffffff"):
+        run(config(), inputs, world.folder)
+
+
+def test_empty_test_split_is_refused(tmp_path: Path) -> None:
+    world = World(tmp_path, samples.examples(8), samples.examples(8, start=100))
+    (world.prepared.folder / "test.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(DataError, match=r"test\.jsonl has no rows.*split\.test"):
+        world.evaluate("out", config())
