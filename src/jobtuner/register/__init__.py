@@ -1,0 +1,1 @@
+"""The registry stage: gate, model card, registry entry."""
