@@ -1,0 +1,1 @@
+"""The deploy stage: an endpoint is started and has to prove itself."""

@@ -1,0 +1,1 @@
+"""The HTTP endpoint around an exported model."""

@@ -1,0 +1,154 @@
+"""ASGI middleware: request ids, one log line a request, errors in one form, bounded bodies."""
+
+import asyncio
+import logging
+import re
+import time
+import traceback
+import uuid
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastapi.responses import JSONResponse
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["BodyLimit", "RequestLog", "error_response"]
+
+_LOG = logging.getLogger("jobtuner.serve")
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_PROBES = frozenset({"/health", "/ready"})
+
+
+def error_response(
+    status: int, kind: str, message: str, request_id: str, headers: dict[str, str] | None = None
+) -> "JSONResponse":
+    """An answer in the form of `schemas.ErrorBody`."""
+    from fastapi.responses import JSONResponse
+
+    body = {"error": {"type": kind, "message": message, "request_id": request_id}}
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+class RequestLog:
+    """Outermost layer: gives each request an id, logs it without its content, and turns a crash into a bare 500.
+
+    Args:
+        app: the application inside.
+        paths: the known paths. Others are logged as "other": they may hold anything, an ad's text included.
+    """
+
+    def __init__(self, app: "ASGIApp", paths: frozenset[str]) -> None:
+        self._app, self._paths = app, paths
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state["request_id"] = request_id = _request_id(scope)
+        started, status = time.monotonic(), 0
+
+        async def send_with_id(message: "Message") -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:  # noqa: BLE001  # the last resort: no exception text reaches a client or the log
+            _LOG.error("crash", extra={"fields": {"request_id": request_id, **_where(error)}})
+            if status == 0:
+                message = "The endpoint failed. Its log names the cause under this request id."
+                await error_response(500, "internal", message, request_id)(scope, receive, send_with_id)
+        finally:
+            self._log(scope, status, time.monotonic() - started)
+
+    def _log(self, scope: "Scope", status: int, seconds: float) -> None:
+        path = scope["path"] if scope["path"] in self._paths else "other"
+        if path in _PROBES and status < 400:
+            return  # a probe every second would drown the rest
+        fields = {"method": scope["method"], "path": path, "status": status, "seconds": round(seconds, 4)}
+        _LOG.info("request", extra={"fields": {**fields, **scope["state"]}})
+
+
+def _request_id(scope: "Scope") -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+            return str(value.decode("ascii"))
+    return uuid.uuid4().hex
+
+
+def _where(error: Exception) -> dict[str, Any]:
+    """Kind and place of an exception. Not its message, which may quote the ad."""
+    frames = traceback.extract_tb(error.__traceback__)[-8:]
+    return {
+        "error": type(error).__name__,
+        "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+
+
+class BodyLimit:
+    """Bounds what requests can hold of the memory: bytes a body, seconds to send it, requests at once.
+
+    Args:
+        app: the application inside.
+        max_bytes: a longer body gets 413.
+        max_seconds: a body that is not there after this time gets 408.
+        max_open: requests beyond this number get 429, unread.
+    """
+
+    def __init__(self, app: "ASGIApp", max_bytes: int, max_seconds: float, max_open: int) -> None:
+        self._app = app
+        self._max_bytes, self._max_seconds, self._max_open = max_bytes, max_seconds, max_open
+        self._open = 0
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Serve one request, or refuse it."""
+        if scope["type"] != "http" or scope["path"] in _PROBES:
+            await self._app(scope, receive, send)
+        elif self._open >= self._max_open:
+            message = f"{self._max_open} requests are under way, the most accepted at once. Retry after a second."
+            response = error_response(429, "overloaded", message, scope["state"]["request_id"], {"Retry-After": "1"})
+            await response(scope, receive, send)
+        else:
+            self._open += 1
+            try:
+                await self._app(scope, self._bounded(scope, receive), send)
+            finally:
+                self._open -= 1
+
+    def _bounded(self, scope: "Scope", receive: "Receive") -> "Receive":
+        from fastapi import HTTPException
+
+        too_large = HTTPException(413, f"The body is too large; {self._max_bytes} bytes are accepted. Send fewer ads.")
+        late = HTTPException(408, f"The body did not arrive within {self._max_seconds:g} s.")
+        deadline = time.monotonic() + self._max_seconds
+        declared, read, complete = _declared_length(scope), 0, False
+
+        async def bounded() -> "Message":
+            nonlocal read, complete
+            if complete:
+                return await receive()  # nothing but the disconnect is to come
+            if declared > self._max_bytes:
+                raise too_large
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    message = await receive()
+            except TimeoutError as error:
+                raise late from error
+            read += len(message.get("body", b""))
+            if read > self._max_bytes:
+                raise too_large
+            complete = not message.get("more_body", False)
+            return message
+
+        return bounded
+
+
+def _declared_length(scope: "Scope") -> int:
+    values = [value for name, value in scope["headers"] if name == b"content-length" and value.isdigit()]
+    # Twenty digits suffice to see that it is too long; int() of thousands of digits raises.
+    return max((int(value[:20]) for value in values), default=0)

@@ -1,0 +1,147 @@
+"""Requests and answers of the HTTP interface. Strict: no unknown keys, no conversions (true is no number)."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from jobtuner.serve.text import tidy
+
+__all__ = [
+    "MAX_ADS",
+    "MAX_CHARS",
+    "Ad",
+    "Candidate",
+    "ErrorBody",
+    "ErrorDetail",
+    "Group",
+    "Language",
+    "ModelCard",
+    "ModelList",
+    "OccupationResult",
+    "OccupationsRequest",
+    "OccupationsResponse",
+    "Probability",
+    "State",
+]
+
+MAX_ADS = 64
+"""Ads a request."""
+MAX_CHARS = 20_000
+"""Characters an ad; some ten times the length of a long one."""
+
+
+def _readable(text: str) -> str:
+    text = tidy(text)
+    if not text:
+        raise ValueError("holds no readable character")
+    return text
+
+
+class _Body(BaseModel):
+    """Base of all bodies."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_flood(cls, data: Any) -> Any:
+        # Pydantic reports unknown keys one by one: a body of a million keys would cost a gigabyte of error objects.
+        if isinstance(data, dict) and len(data) > len(cls.model_fields):
+            raise ValueError(f"has {len(data)} keys; accepted are {', '.join(cls.model_fields)}")
+        return data
+
+
+Language = Annotated[str, Field(pattern="^[a-z]{2}$", description="ISO 639-1 code.", examples=["en"])]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Ad(_Body):
+    """One job ad, or a job title."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_CHARS), AfterValidator(_readable)]
+    language: Language | None = Field(
+        default=None,
+        description="Language of the ad; the titles of its answer come in it, unless title_language is set.",
+    )
+    id: str | None = Field(default=None, max_length=128, description="Comes back with the answer.")
+
+
+class OccupationsRequest(_Body):
+    """Ads to classify."""
+
+    ads: list[Ad] = Field(min_length=1, max_length=MAX_ADS)
+    top_k: int = Field(default=5, ge=1, le=20, description="Codes an ad in the answer, likeliest first.")
+    title_language: Language | None = Field(
+        default=None, description="Language of all titles; English where a title has no such translation."
+    )
+
+
+class Group(_Body):
+    """A group of the taxonomy above a code."""
+
+    code: str
+    title: str
+
+
+class Candidate(_Body):
+    """A code with its probability."""
+
+    code: str
+    title: str
+    probability: Probability
+    path: list[Group] = Field(description="The groups above the code, from the top.")
+
+
+class OccupationResult(_Body):
+    """The answer for one ad."""
+
+    id: str | None
+    code: str
+    title: str
+    probability: Probability
+    top: list[Candidate]
+
+
+class OccupationsResponse(_Body):
+    """The answers, in the order of the ads."""
+
+    model_version: str
+    results: list[OccupationResult]
+
+
+class ModelCard(_Body):
+    """One entry of the model list, in OpenAI's form with two more fields."""
+
+    id: str
+    object: str = "model"
+    created: int = Field(description="Unix time at which the endpoint started.")
+    owned_by: str = "jobtuner"
+    fingerprint: str
+    taxonomy_version: str
+
+
+class ModelList(_Body):
+    """The models that the endpoint serves: one."""
+
+    object: str = "list"
+    data: list[ModelCard]
+
+
+class State(_Body):
+    """Answer of the health checks."""
+
+    status: str
+
+
+class ErrorDetail(_Body):
+    """What went wrong."""
+
+    type: str
+    message: str
+    request_id: str
+
+
+class ErrorBody(_Body):
+    """Every answer with a status of 400 or more has this form."""
+
+    error: ErrorDetail

@@ -1,0 +1,162 @@
+"""The server process: `python -m jobtuner.serve.server --model DIR`.
+
+It loads the model, listens, and then writes the ready file. SIGTERM and SIGINT stop it after the requests under way.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobtuner.errors import ConfigError, DeployError, JobTunerError
+from jobtuner.serve.backend import Classifier
+from jobtuner.serve.lifetime import end_with_parent
+from jobtuner.serve.logs import log_as_json
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
+__all__ = ["Loader", "main", "serve"]
+
+Loader = Callable[[Path], Classifier]
+"""Reads an exported model; `jobtuner.scoring.load_exported` is the one in use."""
+
+_STOP_SECONDS = 8  # for the requests under way; `deploy.local` kills after 10
+
+
+def serve(folder: Path, host: str, port: int, *, ready_file: Path | None = None, load: Loader | None = None) -> None:
+    """Serve an exported model until SIGTERM or SIGINT.
+
+    Args:
+        folder: what the export stage wrote as `model/`.
+        host: address to listen on.
+        port: 0 takes a free one.
+        ready_file: gets {"url", "pid"} as soon as requests are answered.
+        load: reads the model; None: `jobtuner.scoring.load_exported`.
+
+    Raises:
+        ConfigError: the port is no port.
+        DeployError: the address is taken or not this machine's.
+        ModelError: the folder holds no model that can be served.
+    """
+    if not 0 <= port <= 65_535:
+        raise ConfigError(f"The port is {port}; 0 to 65535 are accepted, 0 takes a free one.")
+    with _told_as_deploy_error(host, port):
+        listener = _bind(host, port)
+    with listener:
+        app = _build(folder, load)
+        url = _url(listener)
+        with _told_as_deploy_error(host, port):
+            _run(_server(app, lambda: _announce(url, ready_file)), listener)
+
+
+def _build(folder: Path, load: Loader | None) -> "FastAPI":
+    from jobtuner.serve.gateway import create_app
+
+    if load is None:
+        from jobtuner.scoring import load_exported
+
+        load = load_exported
+    return create_app(load(folder))
+
+
+@contextmanager
+def _told_as_deploy_error(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DeployError(
+            f"The endpoint cannot listen on {host}, port {port}: {error}. Port 0 takes a free one."
+        ) from error
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Take the address before the model is loaded: a taken one shows at once. It listens later."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # "all addresses" is not one to call
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _server(app: "FastAPI", announce: Callable[[], None]) -> "uvicorn.Server":
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            announce()
+
+    return Server(
+        uvicorn.Config(
+            app,
+            lifespan="on",
+            ws="none",
+            log_config=None,
+            access_log=False,  # the gateway logs requests, without their content
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+    )
+
+
+def _announce(url: str, ready_file: Path | None) -> None:
+    sys.stderr.write(f"Listening on {url}\n")
+    if ready_file is not None:
+        temporary = ready_file.with_name(f"{ready_file.name}.{os.getpid()}")
+        temporary.write_text(json.dumps({"url": url, "pid": os.getpid()}), encoding="utf-8")
+        temporary.replace(ready_file)
+
+
+def _run(server: "uvicorn.Server", listener: socket.socket) -> None:
+    def stop(_signal: int, _frame: object) -> None:
+        server.should_exit = True
+
+    # Uvicorn raises a signal again after its orderly stop. Caught here, so that the process then ends with code 0.
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        server.run(sockets=[listener])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def main(arguments: Sequence[str] | None = None, load: Loader | None = None) -> int:
+    """Entry point of the server process; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m jobtuner.serve.server", description="Serve an exported model.")
+    parser.add_argument("--model", type=Path, required=True, help="folder that the export stage wrote as model/")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
+    parser.add_argument("--ready-file", type=Path, help="gets the URL and the process id when requests are answered")
+    parser.add_argument("--parent", type=int, help="process id; the server ends when this is no longer its parent")
+    options = parser.parse_args(arguments)
+    if options.parent is not None:
+        end_with_parent(options.parent)
+    log_as_json()
+    try:
+        serve(options.model, options.host, options.port, ready_file=options.ready_file, load=load)
+    except JobTunerError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
