@@ -1,0 +1,1 @@
+"""The pipeline's components: each turns artifacts into paths and calls one function of `jobtuner`."""

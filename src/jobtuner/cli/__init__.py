@@ -1,0 +1,58 @@
+"""The command line: parse, call, print. `jobtuner --help` lists the commands.
+
+Nothing heavy is imported before a command needs it. Commands that use kfp reach it by name, through `pipelines`: this
+package never imports kfp.
+"""
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from jobtuner.cli import checks, model, pipeline, stage
+from jobtuner.errors import JobTunerError
+
+__all__ = ["app", "main"]
+
+
+class _Group(TyperGroup):
+    """Turns errors with a message for the user into that message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except JobTunerError as error:
+            if ctx.params.get("debug"):
+                raise
+            from rich.console import Console
+            from rich.markup import escape
+
+            console = Console(stderr=True)
+            console.print(f"[red]{escape(str(error))}[/red]", soft_wrap=True, highlight=False)
+            raise typer.Exit(error.exit_code) from error
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Fine-tune, prove, register and serve a language model for job ads.",
+)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")] = False,
+) -> None:
+    """Options of all commands; `_Group` reads them."""
+
+
+pipeline.add_to(app)
+stage.add_to(app)
+model.add_to(app)
+checks.add_to(app)
+
+
+def main() -> None:
+    """Entry point of the `jobtuner` command."""
+    app()

@@ -1,0 +1,56 @@
+"""Options that several commands share, and what they mean."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobtuner.errors import ConfigError
+
+__all__ = ["GpusOption", "ModelOption", "RecipeOption", "SetOption", "latest", "parse_overrides"]
+
+RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="Name of a built-in recipe, or path of a YAML file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", "-s", metavar="KEY=VALUE", help="Change one setting, e.g. training.epochs=2. May be repeated."
+    ),
+]
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", help="Folder of an exported model.", show_default="the latest run's")
+]
+GpusOption = Annotated[int, typer.Option("--gpus", min=0, help="GPUs of each task that runs the language model.")]
+
+
+def parse_overrides(settings: Sequence[str] | None, named: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """Join `--set` options and options of their own, such as `--input`, to one mapping of dotted key to YAML text.
+
+    Args:
+        settings: "key=value", the value as YAML text.
+        named: dotted key to text that is taken as it is; None where the option was not given.
+
+    Raises:
+        ConfigError: a setting without "=", or a key given twice; lists every mistake at once.
+    """
+    overrides = {key: json.dumps(value) for key, value in (named or {}).items() if value is not None}
+    mistakes = []
+    for setting in settings or ():
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            mistakes.append(f"  --set {setting}: KEY=VALUE is needed, e.g. --set training.epochs=2.")
+        elif key in overrides:
+            mistakes.append(f"  --set {setting}: {key} is given twice.")
+        else:
+            overrides[key] = value
+    if mistakes:
+        raise ConfigError("The command line cannot be used:\n" + "\n".join(mistakes))
+    return overrides
+
+
+def latest(*names: str) -> Path:
+    """Path below the latest local run's folder."""
+    from jobtuner.run import home
+
+    return home().joinpath("latest", *names)

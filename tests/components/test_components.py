@@ -1,0 +1,97 @@
+"""Each component names the folders that its stage reads, and hands over nothing else."""
+
+import importlib
+import inspect
+import json
+import sys
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobtuner.config import Config, load_config
+from jobtuner.contracts import Contract
+from jobtuner.run import Run
+from jobtuner.stages import STAGES
+from jobtuner.tracking import connect
+from tests.pipelines.fakes.fake_stages import CONTRACTS
+
+_TRACKER = "memory://components"
+
+
+@dataclass
+class _Artifact:
+    """What kfp hands a component, as far as a component looks."""
+
+    path: str
+
+
+def _function(name: str) -> Any:
+    return getattr(importlib.import_module(f"components.{name}"), name).python_func
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> _Artifact:
+    config = load_config("smoke")
+    Run(config, _TRACKER, connect(_TRACKER).open_run(config)).save(tmp_path / "run")
+    return _Artifact(str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_gets_its_inputs_and_its_folder(
+    name: str, run: _Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Path] = {}
+
+    def stage(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> Contract:
+        seen.update(inputs)
+        return CONTRACTS[name](folder=out_dir, fingerprint="f").save()
+
+    module = types.ModuleType(f"jobtuner.{name}.stage")
+    module.run = stage  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    folders = {other: tmp_path / other for other in STAGES[name].inputs}
+    for other, folder in folders.items():
+        folder.mkdir()
+        CONTRACTS[other](folder=folder, fingerprint="f").save()
+    out = _Artifact(str(tmp_path / "out" / name))
+    artifacts = {other: _Artifact(str(folder)) for other, folder in folders.items()}
+    _function(name)(run=run, **artifacts, **{name: out})
+    assert seen == folders
+    assert STAGES[name].produces.load(out.path).folder == Path(out.path)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_parameters_are_those_of_the_stage(name: str) -> None:
+    assert set(inspect.signature(_function(name)).parameters) == {"run", *STAGES[name].inputs, name}
+
+
+def test_resolve_takes_text_and_the_numbers_of_a_json_parameter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", _TRACKER)
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    overrides = {
+        "training.epochs": "2",
+        "data.generate.ads_per_unit": 3.0,  # as KFP hands over a 3
+        "deduplicate.threshold": 0.5,
+        "data.generate.languages": ["de", "en"],
+        "clean.personal_data": False,
+        "taxonomy.path": "codes.csv",
+    }
+    _function("resolve")("smoke", overrides, _Artifact(str(tmp_path / "run")))
+    found = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert found["training"]["epochs"] == 2
+    assert found["data"]["generate"]["ads_per_unit"] == 3
+    assert found["data"]["generate"]["languages"] == ["de", "en"]
+    assert found["deduplicate"]["threshold"] == 0.5
+    assert found["clean"]["personal_data"] is False
+    assert found["taxonomy"]["path"] == "codes.csv"
+
+
+def test_every_component_is_covered() -> None:
+    files = {path.stem for path in Path(importlib.import_module("components").__path__[0]).glob("*.py")}
+    assert files == {"__init__", "image", "resolve", *STAGES}
