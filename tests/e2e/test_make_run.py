@@ -21,8 +21,6 @@ from jobtuner.contracts import (
 from jobtuner.records import read_jsonl
 from jobtuner.taxonomy import Taxonomy
 
-pytestmark = pytest.mark.slow  # about two minutes: eight processes import torch, MLflow or both, twice
-
 _BIN = Path(sys.executable).parent
 _SMALL = {
     "data.generate.ads_per_unit": 4,

@@ -197,8 +197,9 @@ def _pretrain(model: Any, rows: Sequence[_Row], config: StandinConfig, seed: int
     tokens_a_batch = max(1, int(config.pretrain_batch_tokens // mean_length)) * mean_length
     steps = max(1, round(config.pretrain_tokens / tokens_a_batch))
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.pretrain_learning_rate, betas=(0.9, 0.95), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=config.pretrain_learning_rate, total_steps=steps, pct_start=0.05, final_div_factor=10
+    warmup = max(1, steps // 20)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warmup, 0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
     )
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device).train()

@@ -75,3 +75,10 @@ def test_digest_sees_every_cause(taxonomy: Taxonomy) -> None:
         corpus.digest(StandinConfig(), 1),
     }
     assert len(digests) == 4
+
+
+@pytest.mark.parametrize("tokens", [1, 600, 1200])
+def test_a_very_short_pretraining_works(tokens: int, taxonomy: Taxonomy, tmp_path: Path) -> None:
+    config = TINY.model_copy(update={"pretrain_tokens": tokens})
+    built = build_standin(config, Corpus.of(ADS, taxonomy), get_task("occupation"), 1, tmp_path)
+    assert built["pretrain_tokens"] > 0
