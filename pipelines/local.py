@@ -15,8 +15,8 @@ from jobtuner.config import Config, load_config
 from jobtuner.display import Summary
 from jobtuner.errors import JobTunerError
 from jobtuner.progress import EVENTS_VARIABLE
-from jobtuner.run import HOME_VARIABLE, home, local_tracking_uri, new_run_folder
-from jobtuner.stages import CACHE_VARIABLE
+from jobtuner.run import HOME_VARIABLE, Run, home, local_tracking_uri, new_run_folder
+from jobtuner.stages import CACHE_VARIABLE, PARENT_RECORDS_VARIABLE, record_reused
 from jobtuner.tracking import Status, connect
 from pipelines.processes import Stopped, stopping_on_signals
 from pipelines.watch import Events, Failure, watch
@@ -70,6 +70,8 @@ def run_local(recipe: str, overrides: Mapping[str, str], console: Console) -> Su
         raise
     except RuntimeError as error:  # what kfp raises when a task fails
         raise _failure(events, error, log) from error
+    outputs = {item.stage: Path(item.out) for item in events.stages}
+    record_reused(Run.load(_run_folder(folder)), outputs, [item.stage for item in events.stages if item.reused])
     _link_outputs(folder, events)
     return Summary(folder, events.stages, uri, time.monotonic() - started)
 
@@ -104,6 +106,7 @@ def _settings(parent_id: str) -> dict[str, str]:
     return {
         HOME_VARIABLE: str(home()),
         CACHE_VARIABLE: os.environ.get(CACHE_VARIABLE) or str(home() / "cache"),
+        PARENT_RECORDS_VARIABLE: "1",
         "MLFLOW_RUN_ID": parent_id,
         "PYTHONUNBUFFERED": "1",  # the log shows what a process said before it died
     }
@@ -172,10 +175,15 @@ def _short(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+def _run_folder(folder: Path) -> Path:
+    """Where kfp put what the step `resolve` made."""
+    return next((folder / "kfp").glob("*/resolve/run"))
+
+
 def _link_outputs(folder: Path, events: Events) -> None:
     """Give each stage's output a plain name in the run's folder, and the run the name `latest`."""
     outputs = {item.stage: item.out for item in events.stages}
-    outputs["run"] = next((folder / "kfp").glob("*/resolve/run"))
+    outputs["run"] = _run_folder(folder)
     for name, path in outputs.items():
         (folder / name).symlink_to(path.relative_to(folder))
     latest = folder.parent.parent / "latest"

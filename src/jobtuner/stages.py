@@ -13,7 +13,7 @@ import shutil
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,10 +26,21 @@ from jobtuner.progress import emit
 from jobtuner.run import Run
 from jobtuner.tracking import connect
 
-__all__ = ["CACHE_VARIABLE", "STAGES", "Stage", "StageFunction", "run_stage"]
+__all__ = [
+    "CACHE_VARIABLE",
+    "PARENT_RECORDS_VARIABLE",
+    "STAGES",
+    "Stage",
+    "StageFunction",
+    "record_reused",
+    "run_stage",
+]
 
 CACHE_VARIABLE = "JOBTUNER_CACHE"
 """Environment variable: folder for finished stage results. Unset: every stage runs."""
+
+PARENT_RECORDS_VARIABLE = "JOBTUNER_PARENT_RECORDS"
+"""Environment variable: set where a parent process records reused stages in the tracker (`record_reused`)."""
 
 StageFunction = Callable[[Config, Mapping[str, Path], Path], Contract]
 
@@ -98,6 +109,11 @@ def run_stage(name: str, run: Path | str, inputs: Mapping[str, Path | str], out:
     emit("stage", stage=name, state="started")
     try:
         this_run = Run.load(Path(run))
+        found = _finished(stage, this_run.config, folders) if os.environ.get(PARENT_RECORDS_VARIABLE) else None
+        if found is not None:  # MLflow takes seconds to import: for a copy of some files that is left to the parent
+            contract, reused = _copy(stage, found, Path(out)), True
+            emit("stage", stage=name, state="finished", seconds=time.monotonic() - started, reused=True, out=str(out))
+            return contract
         tracker = connect(this_run.tracking_uri)
         with tracker.stage(name, this_run, folders, stage.sections) as record:
             contract, reused = _produce(stage, this_run.config, folders, Path(out))
@@ -120,6 +136,21 @@ def _disk_full(error: BaseException) -> bool:
     if isinstance(error, JobTunerError):
         return False
     return getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
+
+
+def record_reused(run: Run, outputs: Mapping[str, Path], reused: Sequence[str]) -> None:
+    """Record stages whose results were taken from the cache, for the child processes that left it to the parent.
+
+    Args:
+        run: the run they belong to.
+        outputs: output folder of every stage of the run, by name.
+        reused: names of the stages to record.
+    """
+    tracker = connect(run.tracking_uri)
+    for stage in (STAGES[name] for name in reused):
+        inputs = {name: outputs[name] for name in stage.inputs}
+        with tracker.stage(stage.name, run, inputs, stage.sections) as record:
+            record(stage.produces.load(outputs[stage.name]), True)
 
 
 def _tell(name: str, error: BaseException) -> None:
@@ -152,9 +183,23 @@ def _produce(stage: Stage, config: Config, inputs: Mapping[str, Path], out: Path
     reused = (place / CONTRACT_FILE).exists()
     if not reused:
         _build(stage, config, inputs, place)
+    return _copy(stage, place, out), reused
+
+
+def _finished(stage: Stage, config: Config, inputs: Mapping[str, Path]) -> Path | None:
+    """The cache's folder with this stage's result, or None."""
+    root = os.environ.get(CACHE_VARIABLE)
+    if not (root and stage.cached):
+        return None
+    place = Path(root) / stage.name / _cache_key(stage, config, inputs)
+    return place if (place / CONTRACT_FILE).exists() else None
+
+
+def _copy(stage: Stage, place: Path, out: Path) -> Contract:
+    shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     shutil.copytree(place, out, copy_function=_link)
-    return stage.produces.load(out), reused
+    return stage.produces.load(out)
 
 
 def _build(stage: Stage, config: Config, inputs: Mapping[str, Path], place: Path) -> None:

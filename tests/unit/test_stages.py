@@ -16,7 +16,7 @@ from jobtuner.config import Config
 from jobtuner.contracts import CONTRACT_FILE, BaselineModel, Contract, PreparedData, TrainedModel
 from jobtuner.errors import ConfigError, ContractError, DataError, StorageError
 from jobtuner.progress import EVENTS_VARIABLE
-from jobtuner.run import resolve
+from jobtuner.run import Run, resolve
 from jobtuner.stages import CACHE_VARIABLE, STAGES, Stage, run_stage
 from jobtuner.tracking import MemoryRun, MemoryRunStore, connect
 from tests.unit import contract_samples as samples
@@ -330,3 +330,19 @@ def test_others_can_read_what_a_library_wrote_for_the_owner_alone(work: Work, st
     finally:
         os.umask(before)
     assert (folder / "weights.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_parent_records_reused_stages_for_its_children(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, out="first")
+    monkeypatch.setenv(stages.PARENT_RECORDS_VARIABLE, "1")
+    before = len(recorded(tmp_path))
+    contract = run(tmp_path, out="second")
+    assert work.calls == 1
+    assert contract == BaselineModel.load(tmp_path / "second")
+    assert len(recorded(tmp_path)) == before  # the child has not touched the tracker
+    assert events(tmp_path)[-1]["reused"] is True
+    outputs = {"prepare": tmp_path / "in", "tiny": tmp_path / "second"}
+    stages.record_reused(Run.load(tmp_path / "run"), outputs, ["tiny"])
+    assert [item.tags["reused"] for item in recorded(tmp_path)][-1] == "true"
