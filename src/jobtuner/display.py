@@ -3,6 +3,8 @@
 import os
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,15 +100,21 @@ def _places(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
+def _command(name: str) -> str:
+    """How to type one of our environment's commands here: by name where the PATH finds it, else by its path."""
+    return name if shutil.which(name) else typed_path(Path(sys.executable).parent / name)
+
+
 def next_commands(summary: Summary) -> list[str]:
     """The three commands that follow a run, right for where it lies."""
     # Outside the default work folder a command would look elsewhere unless JOBTUNER_HOME is still set: name the model.
     model = f" --model {typed_path(summary.folder / 'export' / 'model')}" if os.environ.get(HOME_VARIABLE) else ""
     uri = summary.tracking_uri
+    tool, tracker = _command("jobtuner"), _command("mlflow")
     look = f"open {without_credentials(uri)}"
     if not uri.startswith(("http://", "https://")):
-        look = f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
-    return [f'jobtuner predict{model} "Night nurse for our emergency ward"', f"jobtuner serve{model}", look]
+        look = f"{tracker} ui --backend-store-uri {shlex.quote(uri)}"
+    return [f'{tool} predict{model} "Night nurse for our emergency ward"', f"{tool} serve{model}", look]
 
 
 def _score_table(report: EvalReport) -> Table:

@@ -2,6 +2,7 @@
 
 import io
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,7 @@ def test_only_what_is_better_is_green(tmp_path: Path) -> None:
 def test_next_commands_in_the_default_work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("JOBTUNER_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     predict, serve, look = next_commands(_summary(tmp_path / "outputs"))
     assert predict.startswith('jobtuner predict "') and serve == "jobtuner serve"
     assert look == "mlflow ui --backend-store-uri sqlite:///x/mlflow.db"
@@ -104,10 +106,21 @@ def test_next_commands_in_the_default_work_folder(tmp_path: Path, monkeypatch: p
 def test_next_commands_elsewhere_name_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "my work"
     monkeypatch.setenv("JOBTUNER_HOME", str(folder))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     predict, serve, look = next_commands(_summary(folder, "http://me:s3cret@mlflow.example.com"))
     assert shlex.split(serve) == ["jobtuner", "serve", "--model", str(folder / "export" / "model")]
     assert shlex.split(predict)[2:4] == ["--model", str(folder / "export" / "model")]
     assert look == "open http://mlflow.example.com"
+
+
+def test_next_commands_outside_the_path_are_typed_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(sys.executable).parents[2])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    folder = Path(sys.executable).parent.relative_to(Path.cwd())
+    predict, serve, look = next_commands(_summary(tmp_path))
+    assert [shlex.split(line)[0] for line in (predict, serve, look)] == [
+        *(str(folder / name) for name in ("jobtuner", "jobtuner", "mlflow"))
+    ]
 
 
 def test_typed_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
