@@ -1,5 +1,6 @@
 """Fixtures that many tests share: a real, tiny, untrained stand-in with an adapter, made once a session."""
 
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 
 from jobtuner.config import LoraSettings, QuantizationConfig, StandinConfig
 from jobtuner.taxonomy import Occupation, Taxonomy
+
+# A shell starts background jobs with SIGINT ignored, and processes inherit that: tests that send it would wait in vain.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ADS = [
     "Nurse wanted for the night shift. Give medicine, dress wounds, write the handover.",
