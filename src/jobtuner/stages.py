@@ -111,7 +111,7 @@ def run_stage(name: str, run: Path | str, inputs: Mapping[str, Path | str], out:
         this_run = Run.load(Path(run))
         found = _finished(stage, this_run.config, folders) if os.environ.get(PARENT_RECORDS_VARIABLE) else None
         if found is not None:  # MLflow takes seconds to import: for a copy of some files that is left to the parent
-            contract, reused = _copy(stage, found, Path(out)), True
+            contract = _copy(stage, found, Path(out))
             emit("stage", stage=name, state="finished", seconds=time.monotonic() - started, reused=True, out=str(out))
             return contract
         tracker = connect(this_run.tracking_uri)
