@@ -8,13 +8,13 @@ from html.parser import HTMLParser
 import ftfy
 
 from jobtuner.config import CleanConfig
+from jobtuner.personal_data import mask_personal_data
 
 __all__ = [
     "Cleaned",
     "clean_text",
     "cut_at_word",
     "html_to_text",
-    "mask_personal_data",
     "normalise_space",
     "repair_encoding",
 ]
@@ -41,29 +41,6 @@ _HIDDEN_TAGS = frozenset({"script", "style"})
 _LOOKS_LIKE_HTML = re.compile(r"</?[a-zA-Z][^<>]*>|<!--|&(?:[a-zA-Z][a-zA-Z0-9]*|#[0-9]+|#[xX][0-9a-fA-F]+);")
 _BARE_AMPERSAND = re.compile(r"&(?!(?:[a-zA-Z][a-zA-Z0-9]*|#[0-9]+|#[xX][0-9a-fA-F]+);)")
 
-_URL = re.compile(r"(?i)\b(?:https?://|www\.)[^\s<>\"']*[^\s<>\"'.,;:!?)\]]")
-_EMAIL = re.compile(r"(?i)(?<![\w.+-])[\w.+-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)*\.[a-z]{2,}")
-_PHONE_CANDIDATE = re.compile(r"(?<![\w.,/:€£$-])(?:\+ ?|\()?\d(?:[ ()./–-]{0,3}\d){6,17}(?![\w€£$]|[.,:/]\d)")
-_PHONE_WORD = re.compile(
-    r"(?i)(?<![\[\w])(?:phone|tel|telefon|mobile?|call|ring|fax|whatsapp|tel[eé]fono|m[oó]vil|ll[aá]m\w*|t[eé]l[eé]phon\w*|portable|"
-    r"appel\w*|anruf\w*|tlf|handy|rufen|text)\b\.?[^\d\n.!?;\[]{0,24}$"
-)
-_NUMBER_WORD = re.compile(
-    r"(?i)\b(?:ref|reference|référence|referencia|id|nr|no|code|kennziffer|num|número|nummer|sagsnr)\b\W{0,3}$"
-)
-_MONEY_BEFORE = re.compile(r"(?i)(?:[€£$]|\b(?:eur|gbp|usd|dkk|chf|kr)\.?)\s*$")
-_MONEY_AFTER = re.compile(r"(?i)^\s*(?:[€£$%]|(?:eur|euros?|gbp|usd|dkk|chf|kr|brut\w*)\b)")
-_DATE = r"(?:[0-3]?\d[./-] ?[01]?\d[./-] ?(?:\d{4}|\d{2})|\d{4}[./-][01]\d[./-][0-3]\d)"
-_HOUR = r"(?:[01]?\d|2[0-4])\.[0-5]\d"
-_YEAR = r"(?:19|20)\d\d"
-_DATES_OR_HOURS = re.compile(rf"{_DATE}(?: ?[-–/ ] ?{_DATE})*|{_HOUR} ?[-–] ?{_HOUR}|{_YEAR} ?[-–/] ?{_YEAR}")
-_PHONE_SHAPE = re.compile(
-    r"[6-9]\d{2}[ .-]\d{3}[ .-]\d{3}"  # Spain
-    r"|[6-9]\d{2}(?:[ .-]\d{2}){3}"  # Spain, the other way to group
-    r"|\d{2}(?: \d{2}){3}"  # Denmark
-    r"|\(?\d{3}\)?[ .-]\d{3}[.-]\d{4}"  # North America
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
@@ -71,7 +48,7 @@ class Cleaned:
 
     text: str
     masked: dict[str, int] = field(default_factory=dict)
-    """EMAIL, PHONE, URL to the number of places that were replaced."""
+    """Kind of personal data (`personal_data.KINDS`) to the number of places that were replaced."""
     was_html: bool = False
     was_cut: bool = False
 
@@ -152,44 +129,6 @@ def normalise_space(text: str) -> str:
     """One space between words, no space at the ends of lines, at most one empty line in a row."""
     lines = [" ".join(line.split()) for line in text.splitlines()]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
-
-
-def mask_personal_data(text: str) -> tuple[str, dict[str, int]]:
-    """Replace e-mail addresses, URLs (with http or www) and phone numbers; return the text and the number of each.
-
-    Salaries, dates, hours and codes stay: a run of digits counts as a phone number only with an international prefix, a
-    leading zero and at least nine digits, a word such as "phone" before it, or a national grouping.
-    """
-    counts: dict[str, int] = {}
-    for name, pattern in (("URL", _URL), ("EMAIL", _EMAIL)):
-        text, count = pattern.subn(f"[{name}]", text)
-        if count:
-            counts[name] = count
-    pieces, end = [], 0
-    for match in _PHONE_CANDIDATE.finditer(text):
-        if _is_phone(match[0], text[max(0, match.start() - 40) : match.start()], text[match.end() : match.end() + 12]):
-            pieces += [text[end : match.start()], "[PHONE]"]
-            end = match.end()
-            counts["PHONE"] = counts.get("PHONE", 0) + 1
-    return "".join([*pieces, text[end:]]), counts
-
-
-def _is_phone(candidate: str, before: str, after: str) -> bool:
-    digits = re.sub(r"\D", "", candidate)
-    if (
-        _DATES_OR_HOURS.fullmatch(candidate)
-        or _MONEY_BEFORE.search(before)
-        or _MONEY_AFTER.match(after)
-        or len(digits) > 15
-    ):
-        return False
-    if candidate.startswith("+"):
-        return len(digits) >= 8
-    if _PHONE_WORD.search(before):
-        return True
-    if _NUMBER_WORD.search(before):
-        return False
-    return bool(digits.startswith("0") and len(digits) >= 9) or bool(_PHONE_SHAPE.fullmatch(candidate))
 
 
 def cut_at_word(text: str, limit: int) -> str:

@@ -110,7 +110,7 @@ class CleanConfig(_Section):
     max_chars: _Count = 2000
     """Longer texts are cut at a word; the data card counts them."""
     personal_data: bool = True
-    """Replace e-mail addresses, phone numbers and URLs by [EMAIL], [PHONE], [URL]."""
+    """Replace e-mail and street addresses, URLs, handles, IBANs and phone numbers by [EMAIL], [ADDRESS] and so on."""
 
 
 class DeduplicateConfig(_Section):

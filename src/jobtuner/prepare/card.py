@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from jobtuner.personal_data import KINDS
 from jobtuner.prepare.sources import Rejected
 from jobtuner.prepare.split import SPLITS
 from jobtuner.records import Example
@@ -19,7 +20,7 @@ class Cleaning:
     """What cleaning and label resolution changed, over all rows."""
 
     masked: Counter[str] = field(default_factory=Counter)
-    """EMAIL, PHONE, URL to the places that were replaced."""
+    """Kind of personal data to the places that were replaced."""
     rows_masked: int = 0
     html: int = 0
     cut: int = 0
@@ -128,7 +129,7 @@ def _cleaning(cleaning: Cleaning) -> str:
         ("labels that got leading zeros back", cleaning.padded_labels),
         ("rows with personal data", cleaning.rows_masked),
     ]
-    rows += [(f"places replaced by [{name}]", cleaning.masked[name]) for name in ("EMAIL", "PHONE", "URL")]
+    rows += [(f"places replaced by [{name}]", cleaning.masked[name]) for name in KINDS]
     return "## Cleaning and personal data\n\n" + _table(("what", "number"), rows)
 
 
