@@ -63,10 +63,16 @@ def _serve(
     model: ModelOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="JOBTUNER_KEYS", help="File of API keys (jobtuner keys add). Without it everybody may ask."
+        ),
+    ] = None,
 ) -> None:
     """Serve an exported model over HTTP until Ctrl-C."""
     from jobtuner.serve.logs import log_as_json
     from jobtuner.serve.server import serve
 
     log_as_json()
-    serve(latest("export", "model") if model is None else Path(model), host, port)
+    serve(latest("export", "model") if model is None else Path(model), host, port, keys=keys)

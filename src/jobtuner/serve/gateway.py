@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.serve.backend import Classifier
-from jobtuner.serve.middleware import BodyLimit, RequestLog, error_response
+from jobtuner.serve.keys import KeyRing
+from jobtuner.serve.metrics import Metrics
+from jobtuner.serve.middleware import BodyLimit, KeyCheck, RequestLog, error_response
 from jobtuner.serve.schemas import (
     Ad,
     Candidate,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "create_app"]
 
 _KINDS = {
+    401: "unauthorized",
     404: "not_found",
     405: "method_not_allowed",
     408: "timeout",
@@ -43,6 +46,7 @@ _KINDS = {
     422: "invalid_request",
     503: "not_ready",
 }
+_PATHS = frozenset({"/v1/occupations", "/v1/models", "/health", "/ready", "/metrics", "/openapi.json"})
 _SHOWN_ERRORS = 5  # of a request; the rest is counted
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,31}")
 
@@ -63,17 +67,18 @@ class Settings:
     """Requests that may wait for a worker; the next one gets 429."""
 
 
-def create_app(classifier: Classifier, *, settings: Settings | None = None) -> "FastAPI":
+def create_app(classifier: Classifier, *, settings: Settings | None = None, keys: KeyRing | None = None) -> "FastAPI":
     """The application around a loaded model.
 
     Args:
         classifier: the model.
         settings: limits; None: the defaults.
+        keys: who may ask; None: everybody.
     """
     from fastapi import FastAPI
 
     limits = settings if settings is not None else Settings()
-    scorer = Scorer(classifier, limits.workers, limits.queue)
+    scorer, metrics = Scorer(classifier, limits.workers, limits.queue), Metrics(classifier)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -91,25 +96,45 @@ def create_app(classifier: Classifier, *, settings: Settings | None = None) -> "
         # Spans and telemetry logs record exceptions with their text, which may quote an ad.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    _add_occupations(app, classifier, scorer)
-    _add_information(app, classifier, scorer)
+    guarded: dict[str, Any] = {"dependencies": _told_in_openapi()} if keys is not None else {}
+    _add_occupations(app, classifier, scorer, metrics, guarded)
+    _add_information(app, classifier, guarded)
+    _add_states(app, scorer, metrics)
     _add_error_forms(app)
-    paths = frozenset({"/v1/occupations", "/v1/models", "/health", "/ready", "/openapi.json"})
+    # The one added last is the outer one.
     app.add_middleware(
         BodyLimit, max_bytes=limits.max_body_bytes, max_seconds=limits.body_seconds, max_open=limits.max_open
     )
-    app.add_middleware(RequestLog, paths=paths)  # added last: it is the outer one
+    if keys is not None:
+        app.add_middleware(KeyCheck, ring=keys)
+    app.add_middleware(RequestLog, paths=_PATHS, metrics=metrics)
     return app
+
+
+def _told_in_openapi() -> list[Any]:
+    """What `KeyCheck` asks for, for readers of /openapi.json; the check itself happens before the body is read."""
+    from fastapi import Security
+    from fastapi.security import HTTPBearer
+
+    return [Security(HTTPBearer(auto_error=False))]
+
+
+def _refusals(guarded: dict[str, Any]) -> tuple[int, ...]:
+    return (401,) if guarded else ()
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorBody} for status in statuses}
 
 
-def _add_occupations(app: "FastAPI", classifier: Classifier, scorer: Scorer) -> None:
+def _add_occupations(
+    app: "FastAPI", classifier: Classifier, scorer: Scorer, metrics: Metrics, guarded: dict[str, Any]
+) -> None:
     from fastapi import Request
 
-    @app.post("/v1/occupations", summary="Classify job ads", responses=_errors(408, 413, 422, 429, 500))
+    answers = _errors(*_refusals(guarded), 408, 413, 422, 429, 500)
+
+    @app.post("/v1/occupations", summary="Classify job ads", responses=answers, **guarded)
     async def occupations(body: OccupationsRequest, request: Request) -> OccupationsResponse:
         request.state.ads = len(body.ads)
         try:
@@ -120,6 +145,7 @@ def _add_occupations(app: "FastAPI", classifier: Classifier, scorer: Scorer) -> 
             scorer.probe()  # one ad's fault, or the model's? The probe tells, and `/ready` with it.
             raise
         results = [_result(body, ad, row, classifier) for ad, row in zip(body.ads, rows, strict=True)]
+        metrics.answered((result.code, result.probability) for result in results)
         return OccupationsResponse(model_version=classifier.model_version, results=results)
 
 
@@ -136,12 +162,10 @@ def _candidate(code: str, probability: float, taxonomy: Taxonomy, language: str)
     return Candidate(code=code, title=taxonomy.title(code, language), probability=probability, path=path)
 
 
-def _add_information(app: "FastAPI", classifier: Classifier, scorer: Scorer) -> None:
-    from fastapi import HTTPException
-
+def _add_information(app: "FastAPI", classifier: Classifier, guarded: dict[str, Any]) -> None:
     created = int(time.time())
 
-    @app.get("/v1/models", summary="The served model", responses=_errors(429, 500))
+    @app.get("/v1/models", summary="The served model", responses=_errors(*_refusals(guarded), 429, 500), **guarded)
     async def models() -> ModelList:
         card = ModelCard(
             id=classifier.model_version,
@@ -150,6 +174,10 @@ def _add_information(app: "FastAPI", classifier: Classifier, scorer: Scorer) -> 
             taxonomy_version=classifier.taxonomy.version,
         )
         return ModelList(data=[card])
+
+
+def _add_states(app: "FastAPI", scorer: Scorer, metrics: Metrics) -> None:
+    from fastapi import HTTPException, Response
 
     @app.get("/health", summary="Is the process alive?", responses=_errors(500))
     async def health() -> State:
@@ -161,6 +189,10 @@ def _add_information(app: "FastAPI", classifier: Classifier, scorer: Scorer) -> 
             scorer.probe()
             raise HTTPException(503, "The model does not answer yet. Retry after a second.", {"Retry-After": "1"})
         return State(status="ready")
+
+    @app.get("/metrics", response_class=Response, include_in_schema=False)  # for Prometheus, not for clients
+    async def counters() -> Response:
+        return Response(metrics.text(scorer.answering), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _add_error_forms(app: "FastAPI") -> None:

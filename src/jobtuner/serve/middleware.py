@@ -1,22 +1,27 @@
-"""ASGI middleware: request ids, one log line a request, errors in one form, bounded bodies."""
+"""ASGI middleware: request ids, a log line and counters a request, errors in one form, API keys, bounded bodies."""
 
 import asyncio
 import logging
+import math
 import re
 import time
 import traceback
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from jobtuner.serve.keys import KeyRing
+from jobtuner.serve.metrics import Metrics
+
 if TYPE_CHECKING:
     from fastapi.responses import JSONResponse
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["BodyLimit", "RequestLog", "error_response"]
+__all__ = ["BodyLimit", "KeyCheck", "RequestLog", "error_response"]
 
 _LOG = logging.getLogger("jobtuner.serve")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _PROBES = frozenset({"/health", "/ready"})
+_INSIDE = _PROBES | {"/metrics"}  # for the cluster's own probes and scrapes, which carry no key: no proxy routes them
 
 
 def error_response(
@@ -30,15 +35,16 @@ def error_response(
 
 
 class RequestLog:
-    """Outermost layer: gives each request an id, logs it without its content, and turns a crash into a bare 500.
+    """Outermost layer: gives each request an id, logs and counts it, and turns a crash into a bare 500.
 
     Args:
         app: the application inside.
         paths: the known paths. Others are logged as "other": they may hold anything, an ad's text included.
+        metrics: counts the requests.
     """
 
-    def __init__(self, app: "ASGIApp", paths: frozenset[str]) -> None:
-        self._app, self._paths = app, paths
+    def __init__(self, app: "ASGIApp", paths: frozenset[str], metrics: Metrics) -> None:
+        self._app, self._paths, self._metrics = app, paths, metrics
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Serve one request."""
@@ -48,6 +54,7 @@ class RequestLog:
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id = _request_id(scope)
         started, status = time.monotonic(), 0
+        self._metrics.opened()
 
         async def send_with_id(message: "Message") -> None:
             nonlocal status
@@ -64,11 +71,12 @@ class RequestLog:
                 message = "The endpoint failed. Its log names the cause under this request id."
                 await error_response(500, "internal", message, request_id)(scope, receive, send_with_id)
         finally:
-            self._log(scope, status, time.monotonic() - started)
+            self._note(scope, status, time.monotonic() - started)
 
-    def _log(self, scope: "Scope", status: int, seconds: float) -> None:
+    def _note(self, scope: "Scope", status: int, seconds: float) -> None:
         path = scope["path"] if scope["path"] in self._paths else "other"
-        if path in _PROBES and status < 400:
+        self._metrics.closed(path, status, seconds, scope["state"].get("key", ""))
+        if path in _INSIDE and status < 400:
             return  # a probe every second would drown the rest
         fields = {"method": scope["method"], "path": path, "status": status, "seconds": round(seconds, 4)}
         _LOG.info("request", extra={"fields": {**fields, **scope["state"]}})
@@ -90,6 +98,48 @@ def _where(error: Exception) -> dict[str, Any]:
     }
 
 
+class KeyCheck:
+    """Lets in who has a key, no more often than the key allows.
+
+    Args:
+        app: the application inside.
+        ring: the keys.
+    """
+
+    def __init__(self, app: "ASGIApp", ring: KeyRing) -> None:
+        self._app, self._ring = app, ring
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Serve one request, or refuse it unread."""
+        if scope["type"] != "http" or scope["path"] in _INSIDE:
+            await self._app(scope, receive, send)
+            return
+        request_id = scope["state"]["request_id"]
+        key = self._ring.owner(_bearer(scope))
+        if key is None:
+            message = "A valid API key is needed, in the header 'Authorization: Bearer KEY'."
+            response = error_response(401, "unauthorized", message, request_id, {"WWW-Authenticate": "Bearer"})
+            await response(scope, receive, send)
+            return
+        scope["state"]["key"] = key.name
+        seconds = math.ceil(self._ring.wait(key))
+        if seconds:
+            message = f"This key may ask {key.per_minute:g} times a minute. Retry after {seconds} s."
+            response = error_response(429, "rate_limited", message, request_id, {"Retry-After": str(seconds)})
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _bearer(scope: "Scope") -> str:
+    """The key that the request carries; empty where it carries none, or several."""
+    values = [value for name, value in scope["headers"] if name == b"authorization"]
+    if len(values) != 1:
+        return ""
+    scheme, _, secret = values[0].decode("latin-1").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
 class BodyLimit:
     """Bounds what requests can hold of the memory: bytes a body, seconds to send it, requests at once.
 
@@ -107,7 +157,7 @@ class BodyLimit:
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Serve one request, or refuse it."""
-        if scope["type"] != "http" or scope["path"] in _PROBES:
+        if scope["type"] != "http" or scope["path"] in _INSIDE:
             await self._app(scope, receive, send)
         elif self._open >= self._max_open:
             message = f"{self._max_open} requests are under way, the most accepted at once. Retry after a second."

@@ -5,6 +5,7 @@ It loads the model, listens, and then writes the ready file. SIGTERM and SIGINT 
 
 import argparse
 import json
+import logging
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from jobtuner.errors import ConfigError, DeployError, JobTunerError
 from jobtuner.serve.backend import Classifier
+from jobtuner.serve.keys import KeyRing
 from jobtuner.serve.lifetime import end_with_parent
 from jobtuner.serve.logs import log_as_json
 
@@ -28,10 +30,20 @@ __all__ = ["Loader", "main", "serve"]
 Loader = Callable[[Path], Classifier]
 """Reads an exported model; `jobtuner.scoring.load_exported` is the one in use."""
 
+_LOG = logging.getLogger("jobtuner.serve")
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _STOP_SECONDS = 8  # for the requests under way; `deploy.local` kills after 10
 
 
-def serve(folder: Path, host: str, port: int, *, ready_file: Path | None = None, load: Loader | None = None) -> None:
+def serve(
+    folder: Path,
+    host: str,
+    port: int,
+    *,
+    ready_file: Path | None = None,
+    load: Loader | None = None,
+    keys: Path | None = None,
+) -> None:
     """Serve an exported model until SIGTERM or SIGINT.
 
     Args:
@@ -40,31 +52,35 @@ def serve(folder: Path, host: str, port: int, *, ready_file: Path | None = None,
         port: 0 takes a free one.
         ready_file: gets {"url", "pid"} as soon as requests are answered.
         load: reads the model; None: `jobtuner.scoring.load_exported`.
+        keys: file of API keys (`jobtuner keys`); None: everybody who reaches the address may ask.
 
     Raises:
-        ConfigError: the port is no port.
+        ConfigError: the port is no port, or the file holds no keys.
         DeployError: the address is taken or not this machine's.
         ModelError: the folder holds no model that can be served.
     """
     if not 0 <= port <= 65_535:
         raise ConfigError(f"The port is {port}; 0 to 65535 are accepted, 0 takes a free one.")
+    ring = None if keys is None else KeyRing(keys)
     with _told_as_deploy_error(host, port):
         listener = _bind(host, port)
     with listener:
-        app = _build(folder, load)
+        if ring is None and listener.getsockname()[0] not in _LOOPBACK:
+            _LOG.warning("no API keys: everybody who reaches this address may ask; see `jobtuner keys --help`")
+        app = _build(folder, load, ring)
         url = _url(listener)
         with _told_as_deploy_error(host, port):
             _run(_server(app, lambda: _announce(url, ready_file)), listener)
 
 
-def _build(folder: Path, load: Loader | None) -> "FastAPI":
+def _build(folder: Path, load: Loader | None, keys: KeyRing | None) -> "FastAPI":
     from jobtuner.serve.gateway import create_app
 
     if load is None:
         from jobtuner.scoring import load_exported
 
         load = load_exported
-    return create_app(load(folder))
+    return create_app(load(folder), keys=keys)
 
 
 @contextmanager
@@ -145,13 +161,14 @@ def main(arguments: Sequence[str] | None = None, load: Loader | None = None) -> 
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080, help="0 takes a free one")
     parser.add_argument("--ready-file", type=Path, help="gets the URL and the process id when requests are answered")
+    parser.add_argument("--keys", type=Path, help="file of API keys; without it everybody may ask")
     parser.add_argument("--parent", type=int, help="process id; the server ends when this is no longer its parent")
     options = parser.parse_args(arguments)
     if options.parent is not None:
         end_with_parent(options.parent)
     log_as_json()
     try:
-        serve(options.model, options.host, options.port, ready_file=options.ready_file, load=load)
+        serve(options.model, options.host, options.port, ready_file=options.ready_file, load=load, keys=options.keys)
     except JobTunerError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -188,7 +188,7 @@ def test_the_largest_legal_body_fits_the_default_limit(client: TestClient) -> No
         "/",
         "/docs",
         "/redoc",
-        "/metrics",
+        "/metrics/all",
         "/v1",
         "/v1/occupations/",
         "/v1/chat/completions",
