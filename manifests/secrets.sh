@@ -49,7 +49,7 @@ make jobtuner jobtuner-s3-users "pipelines-id=$pipelines_id" "pipelines-key=$pip
 make jobtuner jobtuner-postgres "password=$(random)"
 make jobtuner jobtuner-mlflow "admin-password=$admin" "flask-secret-key=$(random)"
 make jobtuner-pipelines jobtuner-credentials "AWS_ACCESS_KEY_ID=$pipelines_id" "AWS_SECRET_ACCESS_KEY=$pipelines_key" \
-  MLFLOW_TRACKING_USERNAME=admin "MLFLOW_TRACKING_PASSWORD=$admin" "HF_TOKEN=${HF_TOKEN:-}"
+  MLFLOW_TRACKING_USERNAME=admin "MLFLOW_TRACKING_PASSWORD=$admin" ${HF_TOKEN:+"HF_TOKEN=$HF_TOKEN"}
 # KServe's storage initializer takes the address from the Secret's annotations.
 annotations='"serving.kserve.io/s3-endpoint":"jobtuner-s3.jobtuner.svc.cluster.local:9000","serving.kserve.io/s3-usehttps":"0","serving.kserve.io/s3-region":"us-east-1","serving.kserve.io/s3-usevirtualbucket":"0"' \
   make jobtuner-serving jobtuner-credentials "AWS_ACCESS_KEY_ID=$serving_id" "AWS_SECRET_ACCESS_KEY=$serving_key" "VLLM_API_KEY=$(random)"
