@@ -1,8 +1,9 @@
 """Render the overlays, alone and with every feature, and judge the results.
 
 python manifests/check.py render DIR    write every overlay to DIR/<overlay>.yaml
-python manifests/check.py               judge: kubecheck (schemas, API server's rules, Pod Security "restricted", good practice,
-                                        references) and checkov, on the pods of controllers too; exceptions.yaml says what is excused
+python manifests/check.py               judge: kubecheck (schemas, the API server's rules, Pod Security, good
+                                        practice, references) and checkov, on the pods of controllers too;
+                                        exceptions.yaml says what is excused
 
 KUBECHECK and CHECKOV name the two tools; what is not there is skipped with a line that says so.
 """
@@ -184,7 +185,9 @@ def _judge() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = _write_all(folder)
-        sys.stderr.write(f"{len(files)} combinations of {len(OVERLAYS)} overlays and {len(FEATURES)} features render.\n")
+        sys.stderr.write(
+            f"{len(files)} combinations of {len(OVERLAYS)} overlays and {len(FEATURES)} features render.\n"
+        )
         if tool("KUBECHECK") is None:
             sys.stderr.write("kubecheck is not installed (KUBECHECK=path): schemas and rules were NOT checked.\n")
             return

@@ -1,7 +1,7 @@
-"""Write manifests/images/kustomization.yaml from versions.env: the tag of every image, or its digest once that is known.
+"""Write manifests/images/kustomization.yaml from versions.env: the tag of each image, or its digest where it is known.
 
-python manifests/versions.py                 write the file
-python manifests/versions.py --pin           look up the digests first (docker buildx, crane or skopeo) and keep them in versions.env
+python manifests/versions.py          write the file
+python manifests/versions.py --pin    look up digests first (crane, skopeo or docker buildx), into versions.env
 """
 
 import re
@@ -22,8 +22,8 @@ _LOOKUPS = {  # tool → its arguments; each prints the digest of the list of al
     "docker": ("buildx", "imagetools", "inspect", "--format", "{{.Manifest.Digest}}"),
 }
 _HEAD = """\
-# Written by manifests/versions.py from versions.env: change it there. A component so that it comes last in an overlay, after the
-# parts and features that name images.
+# Written by manifests/versions.py from versions.env: change it there. A component, so that it comes last in an overlay,
+# after the parts and features that name images.
 apiVersion: kustomize.config.k8s.io/v1alpha1
 kind: Component
 configurations: [fields.yaml]
@@ -45,7 +45,9 @@ def read_versions(path: Path = VERSIONS) -> dict[str, str]:
         if not equals or not re.fullmatch("[A-Z][A-Z0-9_]*", name) or not value:
             raise ValueError(f"{path}, line {number}: NAME=value is needed, not '{line}'.")
         if name.endswith("_IMAGE") and not _REFERENCE.fullmatch(value):
-            raise ValueError(f"{path}, line {number}: '{value}' is no image with a tag, such as quay.io/minio/mc:1.2.3.")
+            raise ValueError(
+                f"{path}, line {number}: '{value}' is no image with a tag, such as quay.io/minio/mc:1.2.3."
+            )
         found[name] = value
     return found
 

@@ -1,0 +1,217 @@
+"""What the overlays say, checked on what `kubectl kustomize` renders."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from manifests.check import FEATURES, OVERLAYS, ROOT, kubecheck, parts_of, tool
+from manifests.versions import IMAGES, image_lines, read_versions
+from pipelines.cluster import CREDENTIALS, SETTINGS, USER_ID
+
+_GOLDEN = Path(__file__).parent / "golden"
+_CONTRACT = ROOT.parent / "terraform" / "modules" / "contract" / "contract.json"
+
+
+def _images(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "image" and isinstance(value, str):
+                yield value
+            else:
+                yield from _images(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _images(value)
+
+
+def test_there_are_three_overlays_and_fourteen_features() -> None:
+    """A moved folder must not empty the tests."""
+    assert OVERLAYS == ["dev", "kind", "prod"]
+    assert len(FEATURES) == 14
+
+
+@pytest.mark.parametrize("overlay", ["dev", "kind", "prod"])
+def test_golden_file(overlay: str, rendered: Callable[..., str]) -> None:
+    """UPDATE_GOLDEN=1 rewrites the file; the review reads the difference."""
+    path = _GOLDEN / f"{overlay}.yaml"
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        path.write_text(rendered(overlay), encoding="utf-8")
+    assert rendered(overlay) == path.read_text(encoding="utf-8"), (
+        "The rendered overlay changed. `make golden` accepts the change."
+    )
+
+
+@pytest.mark.parametrize("overlay", ["dev", "kind", "prod"])
+def test_an_overlay_names_parts_and_is_short(overlay: str) -> None:
+    lines = (ROOT / "overlays" / overlay / "kustomization.yaml").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 25
+    content = yaml.safe_load("\n".join(lines))
+    assert set(content) <= {"apiVersion", "kind", "resources", "components", "patches"}
+    assert content["components"][-1] == "../../images"  # else what a feature adds would have no tag
+    assert parts_of(overlay) - {"images"} <= set(FEATURES)
+
+
+@pytest.mark.parametrize("overlay", ["dev", "kind", "prod"])
+def test_images_are_the_pinned_ones(overlay: str, rendered: Callable[..., str]) -> None:
+    known = set(read_versions().values())
+    found = {image for document in yaml.safe_load_all(rendered(overlay)) for image in _images(document)}
+    tagged = {image for image in known if "@" not in image}
+    by_digest = {re.sub(r":[^:@/]+@", "@", image) for image in known - tagged}
+    assert len(found) >= 6
+    assert found <= tagged | by_digest
+
+
+def test_the_image_component_is_written_from_versions_env() -> None:
+    assert IMAGES.read_text(encoding="utf-8") == image_lines(read_versions())
+
+
+def test_the_images_user_is_the_pipelines() -> None:
+    dockerfiles = list((ROOT.parent / "docker").glob("*.Dockerfile"))
+    assert len(dockerfiles) == 2
+    for path in dockerfiles:
+        assert f"\nUSER {USER_ID}:{USER_ID}\n" in path.read_text(encoding="utf-8")
+
+
+def _launcher(objects: Callable[..., list[dict[str, Any]]]) -> dict[str, str]:
+    (launcher,) = [item["data"] for item in objects("dev") if item["metadata"]["name"] == "kfp-launcher"]
+    return dict(launcher)
+
+
+def test_settings_are_those_that_the_pipeline_asks_for(objects: Callable[..., list[dict[str, Any]]]) -> None:
+    from pipelines import cluster
+
+    maps = {
+        item["metadata"]["namespace"]: item["data"]
+        for item in objects("dev")
+        if item["kind"] == "ConfigMap" and item["metadata"]["name"] == SETTINGS
+    }
+    assert set(maps) == {"jobtuner", "jobtuner-pipelines"}
+    assert set(maps["jobtuner-pipelines"]) <= set(cluster._SETTING_KEYS)
+    launcher = yaml.safe_load(_launcher(objects)["providers"])
+    assert launcher["s3"]["default"]["credentials"]["secretRef"]["secretName"] == CREDENTIALS
+
+
+def test_no_secret_is_in_a_manifest(rendered: Callable[..., str]) -> None:
+    for overlay in OVERLAYS:
+        assert "\nkind: Secret\n" not in rendered(overlay)
+
+
+def test_namespaces_enforce_the_restricted_standard(objects: Callable[..., list[dict[str, Any]]]) -> None:
+    spaces = [item["metadata"] for item in objects("dev") if item["kind"] == "Namespace"]
+    assert sorted(meta["name"] for meta in spaces) == ["jobtuner", "jobtuner-pipelines", "jobtuner-serving"]
+    for meta in spaces:
+        assert meta["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize("features", [(), ("canary",), ("scale-to-zero",), ("llm-inference-service",)])
+def test_routes_let_nothing_through_but_the_allowed_paths(
+    features: tuple[str, ...], objects: Callable[..., list[dict[str, Any]]]
+) -> None:
+    """vLLM's key guards /v1 alone: /invocations, /pause, /tokenize and some thirty more would be open to everybody."""
+    allowed = {
+        "jobtuner-llm": {"/v1/chat/completions", "/v1/completions", "/v1/models", "/health"},
+        "jobtuner-gateway": {"/v1/occupations", "/v1/models", "/health"},
+    }
+    routes = {item["metadata"]["name"]: item for item in objects("dev", *features) if item["kind"] == "HTTPRoute"}
+    assert set(routes) == set(allowed)
+    for name, route in routes.items():
+        matches = [match for rule in route["spec"]["rules"] for match in rule["matches"]]
+        assert {match["path"]["value"] for match in matches} == allowed[name]
+        assert {match["path"]["type"] for match in matches} == {"Exact"}
+        assert all(match["method"] in {"GET", "POST"} for match in matches)
+    for item in objects("dev", *features):
+        if item["kind"] == "InferenceService":  # else KServe would add a route for every path
+            assert item["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
+
+
+def test_gpu_pods_tolerate_the_gpu_taint_and_ask_for_one(find: Callable[..., dict[str, Any]]) -> None:
+    for overlay, accelerator in (("dev", "l4"), ("prod", "a100")):
+        predictor = find("InferenceService", "jobtuner-llm", overlay)["spec"]["predictor"]
+        assert predictor["nodeSelector"] == {"jobtuner.dev/pool": "gpu", "jobtuner.dev/accelerator": accelerator}
+        assert predictor["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+        assert predictor["model"]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+
+def test_without_a_gpu_nothing_asks_for_one(rendered: Callable[..., str]) -> None:
+    others = [text for text in rendered("kind").split("\n---\n") if "kind: ResourceQuota" not in text]
+    assert not [text for text in others if "nvidia" in text]
+
+
+def test_the_drain_fits_into_the_grace_period(find: Callable[..., dict[str, Any]]) -> None:
+    container = find("ServingRuntime", "jobtuner-vllm")["spec"]["containers"][0]
+    grace = find("InferenceService", "jobtuner-llm")["spec"]["predictor"]["terminationGracePeriodSeconds"]
+    (shutdown,) = [int(arg.partition("=")[2]) for arg in container["args"] if arg.startswith("--shutdown-timeout=")]
+    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] + shutdown < grace
+
+
+def test_scaling_stays_within_the_quota(objects: Callable[..., list[dict[str, Any]]]) -> None:
+    found = {
+        (item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]): item for item in objects("prod")
+    }
+    scaled = found["ScaledObject", "jobtuner-serving", "jobtuner-llm"]["spec"]
+    gpus = int(found["ResourceQuota", "jobtuner-serving", "jobtuner"]["spec"]["hard"]["requests.nvidia.com/gpu"])
+    assert scaled["maxReplicaCount"] + 1 <= gpus  # one more while a new version rolls out
+    hpa = found["HorizontalPodAutoscaler", "jobtuner", "jobtuner-gateway"]["spec"]
+    gateway = found["Deployment", "jobtuner", "jobtuner-gateway"]["spec"]["template"]["spec"]["containers"][0]
+    cpus = int(found["ResourceQuota", "jobtuner", "jobtuner"]["spec"]["hard"]["requests.cpu"])
+    assert (hpa["maxReplicas"] + 1) * int(gateway["resources"]["requests"]["cpu"]) < cpus
+
+
+_EXPORTED = {  # vLLM, MinIO, kube-state-metrics; histograms and counters as they appear on the wire
+    "vllm:num_requests_running",
+    "vllm:num_requests_waiting",
+    "vllm:kv_cache_usage_perc",
+    "vllm:time_to_first_token_seconds_bucket",
+    "vllm:e2e_request_latency_seconds_bucket",
+    "vllm:prompt_tokens_total",
+    "vllm:generation_tokens_total",
+    "vllm:request_success_total",
+    "minio_cluster_capacity_usable_free_bytes",
+    "minio_cluster_capacity_usable_total_bytes",
+    "kube_deployment_status_replicas_available",
+    "kube_deployment_spec_replicas",
+    "kube_statefulset_status_replicas_ready",
+    "kube_statefulset_replicas",
+}
+
+
+def test_nothing_asks_for_a_metric_that_nobody_exports(find: Callable[..., dict[str, Any]]) -> None:
+    rules = find("PrometheusRule", "jobtuner")
+    asked = [rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"]]
+    dashboard = json.loads(find("ConfigMap", "jobtuner-dashboard")["data"]["jobtuner.json"])
+    asked += [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    triggers = find("ScaledObject", "jobtuner-llm", "prod")["spec"]["triggers"]
+    asked += [trigger["metadata"]["query"] for trigger in triggers]
+    names = {name for expr in asked for name in re.findall(r"\b(?:vllm:|minio_|kube_)[a-z0-9_]+", expr)}
+    assert len(asked) > 20
+    assert names <= _EXPORTED
+
+
+def test_terraform_names_things_alike(objects: Callable[..., list[dict[str, Any]]]) -> None:
+    if not _CONTRACT.exists():
+        pytest.skip("terraform/modules/contract/contract.json is not here")
+    contract = json.loads(_CONTRACT.read_text(encoding="utf-8"))
+    found = {(item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in objects("dev")}
+    for space in contract["namespaces"].values():
+        assert ("Namespace", "", space) in found
+    for account in contract["service_accounts"].values():
+        assert ("ServiceAccount", account["namespace"], account["name"]) in found
+    setup = (ROOT / "base" / "object-store" / "setup.sh").read_text(encoding="utf-8")
+    assert all(bucket in setup for bucket in contract["buckets"].values())
+    assert contract["config_map"]["name"] == SETTINGS
+    assert contract["secret"]["name"] == CREDENTIALS
+
+
+def test_kubecheck_finds_nothing(rendered: Callable[..., str], tmp_path: Path) -> None:
+    """One overlay; `make manifests-check` takes all, with every feature."""
+    if tool("KUBECHECK") is None:
+        pytest.skip("kubecheck is not installed (KUBECHECK=path)")
+    path = tmp_path / "prod.yaml"
+    path.write_text(rendered("prod"), encoding="utf-8")
+    assert kubecheck(path) == []

@@ -1,0 +1,273 @@
+"""The scripts and the code inside the manifests, run for real against small stand-ins for kubectl, mc and crane."""
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from manifests import versions
+from manifests.check import ROOT
+
+_KUBECTL = """#!/usr/bin/env bash
+# Keeps Secrets as files: `create -f -` stores standard input, `get secret NAME` looks for it.
+if [[ $1 == create ]]; then
+  body=$(cat)
+  name=$(grep -o '"name":"[^"]*"' <<<"$body" | head -1 | cut -d'"' -f4)
+  namespace=$(grep -o '"namespace":"[^"]*"' <<<"$body" | head -1 | cut -d'"' -f4)
+  printf '%s' "$body" >"$STORE/$namespace.$name.json"
+else
+  [[ -f "$STORE/$2.$5.json" ]] && echo "secret/$5"
+fi
+exit 0
+"""
+
+
+def _program(folder: Path, name: str, text: str) -> None:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+
+
+def _make_secrets(tmp_path: Path, **more: str) -> "subprocess.CompletedProcess[str]":
+    _program(tmp_path, "kubectl", _KUBECTL)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "STORE": str(tmp_path)} | more
+    return subprocess.run([str(ROOT / "secrets.sh")], env=environment, capture_output=True, text=True, check=False)
+
+
+def _secrets(tmp_path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.glob("*.json")]
+    return {(item["metadata"]["namespace"], item["metadata"]["name"]): item for item in found}
+
+
+def test_secrets_are_made_once_with_strong_values(tmp_path: Path) -> None:
+    first = _make_secrets(tmp_path, HF_TOKEN="hf_abc")
+    assert first.returncode == 0, first.stderr
+    made = _secrets(tmp_path)
+    assert len(made) == 6
+    values = {name: item["stringData"] for name, item in made.items()}
+    tasks, store = values["jobtuner-pipelines", "jobtuner-credentials"], values["jobtuner", "jobtuner-s3-users"]
+    assert tasks["AWS_SECRET_ACCESS_KEY"] == store["pipelines-key"]
+    assert values["jobtuner-serving", "jobtuner-credentials"]["AWS_SECRET_ACCESS_KEY"] == store["serving-key"]
+    assert tasks["MLFLOW_TRACKING_PASSWORD"] == values["jobtuner", "jobtuner-mlflow"]["admin-password"]
+    assert tasks["HF_TOKEN"] == "hf_abc"
+    keys = [value for item in values.values() for key, value in item.items() if re.search("key|password|KEY", key)]
+    assert all(len(value) == 32 for value in keys if value not in {"pipelines", "serving"})
+    again = _make_secrets(tmp_path)
+    assert "nothing was changed" in again.stdout
+    assert _secrets(tmp_path) == made
+    assert not set(keys) & set((first.stdout + first.stderr).split())
+
+
+def test_half_of_the_secrets_is_refused(tmp_path: Path) -> None:
+    _make_secrets(tmp_path)
+    (tmp_path / "jobtuner.jobtuner-postgres.json").unlink()
+    answer = _make_secrets(tmp_path)
+    assert answer.returncode == 1
+    assert "jobtuner/jobtuner-postgres" in answer.stderr
+    assert len(_secrets(tmp_path)) == 5
+
+
+def _named(node: Any) -> Iterator[tuple[str, str | None]]:
+    """(Secret, key) that a manifest asks for; key None: the Secret as files."""
+    if isinstance(node, dict):
+        if "secretKeyRef" in node:
+            yield node["secretKeyRef"]["name"], node["secretKeyRef"]["key"]
+        if "secretName" in node and "providers" not in node:
+            yield node["secretName"], None
+        for value in node.values():
+            yield from _named(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _named(value)
+
+
+def test_every_secret_that_a_pod_names_is_made_by_both_ways(
+    tmp_path: Path, objects: Callable[..., list[dict[str, Any]]]
+) -> None:
+    _make_secrets(tmp_path, HF_TOKEN="hf_abc")
+    script = {name: set(item["stringData"]) for name, item in _secrets(tmp_path).items()}
+    external = {
+        (item["metadata"]["namespace"], item["spec"]["target"]["name"]): {
+            row["secretKey"] for row in item["spec"]["data"]
+        }
+        for item in objects("prod")
+        if item["kind"] == "ExternalSecret"
+    }
+    assert script == external
+    asked = {
+        (item["metadata"]["namespace"], *found)
+        for item in objects("prod")
+        if item["kind"] in {"Deployment", "StatefulSet", "Job", "ServingRuntime"}
+        for found in _named(item)
+    }
+    assert len(asked) >= 10
+    for namespace, name, key in asked:
+        assert key is None or key in script[namespace, name], (namespace, name, key)
+
+
+def test_kserves_secret_says_where_the_store_is(tmp_path: Path, objects: Callable[..., list[dict[str, Any]]]) -> None:
+    _make_secrets(tmp_path)
+    made = _secrets(tmp_path)["jobtuner-serving", "jobtuner-credentials"]["metadata"]["annotations"]
+    (external,) = [
+        item["spec"]["target"]["template"]["metadata"]["annotations"]
+        for item in objects("prod")
+        if item["kind"] == "ExternalSecret" and item["metadata"]["namespace"] == "jobtuner-serving"
+    ]
+    assert made == external
+    assert made["serving.kserve.io/s3-endpoint"] == "jobtuner-s3.jobtuner.svc.cluster.local:9000"
+
+
+_MC = """#!/usr/bin/env bash
+# Notes what is asked, standard input included where mc reads keys from it; a policy attached twice fails, as mc does.
+input=""
+[[ "$*" == *"alias set"* || "$*" == *"user add"* ]] && input=$(cat | base64 -w0)
+echo "$*|$input" >>"$LOG"
+if [[ $1 == admin && $2 == policy && $3 == attach ]]; then
+  grep -qx "$5" "$LOG.attached" 2>/dev/null && exit 1
+  echo "$5" >>"$LOG.attached"
+fi
+[[ $1 == admin && $2 == user && $3 == info ]] && echo "PolicyName: $(grep -x "$5" "$LOG.attached")"
+exit 0
+"""
+
+
+def test_the_store_is_set_up_with_least_privilege_and_twice(tmp_path: Path) -> None:
+    _program(tmp_path, "mc", _MC)
+    for folder, files in {
+        "minio": {"root-user": "root-jobtuner", "root-password": "pw-root"},
+        "users": {
+            f"{who}-{what}": f"{who}" if what == "id" else f"pw-{who}" for who in _ACCESS for what in ("id", "key")
+        },
+    }.items():
+        (tmp_path / folder).mkdir()
+        for name, value in files.items():
+            (tmp_path / folder / name).write_text(value, encoding="utf-8")
+    script = (ROOT / "base" / "object-store" / "setup.sh").read_text(encoding="utf-8")
+    script = script.replace("/run/secrets/minio", str(tmp_path / "minio")).replace(
+        "/run/secrets/users", str(tmp_path / "users")
+    )
+    script = script.replace("/tmp/$name.json", f"{tmp_path}/$name.json")
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LOG": str(tmp_path / "log")}
+    for _ in range(2):
+        answer = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stderr
+    lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    commands = [line.partition("|")[0] for line in lines]
+    assert not [command for command in commands if "pw-" in command]  # passwords never are arguments
+    typed = base64.b64decode(next(line for line in lines if line.startswith("admin user add")).partition("|")[2])
+    assert typed == b"pipelines\npw-pipelines\n"
+    for bucket in ("jobtuner-data", "jobtuner-artifacts", "jobtuner-models"):
+        assert f"mb --ignore-existing store/{bucket}" in commands
+    for who, (writes, buckets) in _ACCESS.items():
+        (statement,) = json.loads((tmp_path / f"{who}.json").read_text(encoding="utf-8"))["Statement"]
+        assert ("s3:PutObject" in statement["Action"]) == writes
+        assert "s3:*" not in statement["Action"]
+        assert {
+            resource.removeprefix("arn:aws:s3:::").removesuffix("/*") for resource in statement["Resource"]
+        } == buckets
+
+
+_ACCESS = {
+    "pipelines": (True, {"jobtuner-data", "jobtuner-artifacts", "jobtuner-models"}),
+    "mlflow": (True, {"jobtuner-artifacts"}),
+    "gateway": (False, {"jobtuner-models"}),
+    "serving": (False, {"jobtuner-models"}),
+}
+
+
+def test_the_gateways_init_container_puts_the_model_where_it_is_served(
+    tmp_path: Path, find: Callable[..., dict[str, Any]]
+) -> None:
+    """The same lines that the pod runs, on a model that lies in a folder; twice, as after a restart."""
+    pod = find("Deployment", "jobtuner-gateway")["spec"]["template"]["spec"]
+    (fetch,) = pod["initContainers"]
+    model, volume = tmp_path / "model", tmp_path / "volume"
+    model.mkdir()
+    volume.mkdir()
+    (model / "config.json").write_text("{}", encoding="utf-8")
+    code = fetch["args"][0].replace("/model/current", f"{volume}/current")
+    for _ in range(2):
+        environment = os.environ | {"JOBTUNER_MODEL": str(model)}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert (volume / "current" / "config.json").read_text(encoding="utf-8") == "{}"
+    assert "--model=/model/current" in pod["containers"][0]["args"]
+
+
+def test_the_gateways_arguments_are_options_of_the_command(find: Callable[..., dict[str, Any]]) -> None:
+    container = find("Deployment", "jobtuner-gateway")["spec"]["template"]["spec"]["containers"][0]
+    assert container["command"] == ["jobtuner", "serve"]
+    command = [sys.executable, "-m", "jobtuner.cli", "serve", "--help"]
+    text = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "200"}
+    ).stdout
+    assert all(argument.partition("=")[0] in text for argument in container["args"])
+
+
+def test_the_gateways_probes_are_paths_of_the_gateway(find: Callable[..., dict[str, Any]]) -> None:
+    source = (ROOT.parent / "src" / "jobtuner" / "serve" / "gateway.py").read_text(encoding="utf-8")
+    container = find("Deployment", "jobtuner-gateway")["spec"]["template"]["spec"]["containers"][0]
+    paths = {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert paths == {"/health", "/ready"}
+    route = find("HTTPRoute", "jobtuner-gateway")["spec"]["rules"][0]["matches"]
+    for path in paths | {match["path"]["value"] for match in route}:
+        assert f'("{path}",' in source
+
+
+_CRANE = """#!/usr/bin/env bash
+[[ $2 == *mlflow* && -n $BROKEN ]] && { echo "no such manifest" >&2; exit 1; }
+printf 'sha256:%s\\n' "$(printf '%s' "$2" | sha256sum | cut -d' ' -f1)"
+"""
+
+
+@pytest.fixture
+def pinning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    _program(tmp_path, "crane", _CRANE)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("BROKEN", raising=False)
+    copy = tmp_path / "versions.env"
+    copy.write_text(versions.VERSIONS.read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr(versions, "VERSIONS", copy)
+    monkeypatch.setattr(versions, "IMAGES", tmp_path / "kustomization.yaml")
+    monkeypatch.setattr(versions.read_versions, "__defaults__", (copy,))
+    return copy
+
+
+def test_pinning_writes_digests_and_can_be_repeated(pinning: Path) -> None:
+    before = versions.read_versions()
+    assert versions.main(["--pin"]) == 0
+    once = pinning.read_text(encoding="utf-8")
+    after = versions.read_versions()
+    assert {name: value.partition("@")[0] for name, value in after.items()} == before
+    assert all("@sha256:" in value for name, value in after.items() if name.endswith("_IMAGE"))
+    content = yaml.safe_load((pinning.parent / "kustomization.yaml").read_text(encoding="utf-8"))
+    assert all(set(image) == {"name", "digest"} for image in content["images"])
+    assert versions.main(["--pin"]) == 0
+    assert pinning.read_text(encoding="utf-8") == once
+
+
+def test_pinning_changes_nothing_when_one_digest_is_not_found(
+    pinning: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BROKEN", "1")
+    before = pinning.read_text(encoding="utf-8")
+    assert versions.main(["--pin"]) == 1
+    assert pinning.read_text(encoding="utf-8") == before
+    assert "no such manifest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line", ["MLFLOW_IMAGE=ghcr.io/mlflow/mlflow", "mlflow=1", "MLFLOW_IMAGE", "A_IMAGE=x:1@sha256:12"]
+)
+def test_a_line_that_pins_nothing_is_refused(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "versions.env"
+    path.write_text(f"# versions\n{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="line 2"):
+        versions.read_versions(path)
