@@ -1,8 +1,8 @@
 """Render the overlays, alone and with every feature, and judge the results.
 
-python manifests/check.py render DIR    write every overlay to DIR/<overlay>.yaml
-python manifests/check.py               judge: kubecheck (schemas, the API server's rules, Pod Security, good
-                                        practice, references) and checkov, on the pods of controllers too;
+python -m manifests.check render DIR    write every overlay to DIR/<overlay>.yaml
+python -m manifests.check               judge: kubecheck (schemas, the API server's rules, Pod Security, good
+                                        practice, references) and checkov, on the pods of KServe and KFP too;
                                         exceptions.yaml says what is excused
 
 KUBECHECK and CHECKOV name the two tools; what is not there is skipped with a line that says so.
@@ -23,6 +23,8 @@ from typing import Any
 
 import yaml
 
+from manifests.kfp_pods import task_pods
+
 __all__ = [
     "FEATURES",
     "OVERLAYS",
@@ -37,6 +39,7 @@ __all__ = [
     "render",
     "tool",
     "unexcused",
+    "with_tasks",
 ]
 
 ROOT = Path(__file__).parent
@@ -177,7 +180,23 @@ def _write_all(folder: Path) -> dict[str, Path]:
         return _title(*combination), path
 
     with ThreadPoolExecutor(max_workers=2) as pool:
-        return dict(pool.map(write, combinations()))
+        files = dict(pool.map(write, combinations()))
+    (folder / "pipeline.yaml").write_text(with_tasks(render("dev")), encoding="utf-8")
+    return files | {"pipeline": folder / "pipeline.yaml"}
+
+
+def with_tasks(overlay: str) -> str:
+    """A rendered overlay with the pods of the pipeline's tasks, on one GPU each where they use one."""
+    from pipelines.compile import pipeline_yaml
+
+    content = documents(overlay)
+    (entry,) = [
+        limits
+        for item in content
+        if item["kind"] == "LimitRange" and item["metadata"]["namespace"] == "jobtuner-pipelines"
+        for limits in item["spec"]["limits"]
+    ]
+    return yaml.safe_dump_all([*content, *task_pods(pipeline_yaml(gpus=1), entry)], sort_keys=False)
 
 
 def _judge() -> Iterator[str]:

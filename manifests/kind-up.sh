@@ -33,7 +33,7 @@ chart kserve-crd oci://ghcr.io/kserve/charts/kserve-crd --namespace kserve --ver
 chart kserve oci://ghcr.io/kserve/charts/kserve-resources --namespace kserve --version "$KSERVE_VERSION" \
   --set kserve.controller.deploymentMode=Standard --set kserve.controller.gateway.disableIngressCreation=true
 
-kubectl apply -f <(kubectl kustomize manifests/overlays/kind | awk 'BEGIN {RS = "---\n"} /\nkind: Namespace\n/ {print "---"; printf "%s", $0}')
+kubectl apply -f manifests/base/platform/namespaces.yaml
 manifests/secrets.sh
 kubectl apply --server-side -k manifests/overlays/kind
 kubectl -n jobtuner wait --for=condition=complete job/jobtuner-object-store-setup --timeout=10m

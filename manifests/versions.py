@@ -1,7 +1,7 @@
 """Write manifests/images/kustomization.yaml from versions.env: the tag of each image, or its digest where it is known.
 
-python manifests/versions.py          write the file
-python manifests/versions.py --pin    look up digests first (crane, skopeo or docker buildx), into versions.env
+python -m manifests.versions        write the file
+python -m manifests.versions --pin  look up digests first (crane, skopeo or docker buildx), into versions.env
 """
 
 import re

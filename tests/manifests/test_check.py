@@ -70,3 +70,19 @@ def test_missing_tools_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setattr(check, "combinations", list)
     assert check.main([]) == 0
     assert "NOT checked" in capsys.readouterr().err
+
+
+def test_the_pipelines_tasks_become_the_pods_that_kfp_makes(rendered: Callable[..., str]) -> None:
+    tasks = {
+        item["metadata"]["name"]: item["spec"]
+        for item in check.documents(check.with_tasks(rendered("dev")))
+        if item["kind"] == "Pod"
+    }
+    assert len(tasks) == 8
+    train = tasks["kfp-train"]["containers"][0]
+    assert train["resources"]["limits"] == {"memory": "16Gi", "nvidia.com/gpu": "1"}
+    assert train["securityContext"]["runAsUser"] == 10001
+    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in tasks["kfp-train"]["tolerations"]
+    names = {entry["name"]: entry["valueFrom"] for entry in tasks["kfp-prepare"]["containers"][0]["env"]}
+    assert names["MLFLOW_TRACKING_URI"]["configMapKeyRef"]["name"] == "jobtuner-settings"
+    assert names["AWS_SECRET_ACCESS_KEY"]["secretKeyRef"]["name"] == "jobtuner-credentials"
