@@ -205,7 +205,7 @@ def _judge() -> Iterator[str]:
         folder = Path(name)
         files = _write_all(folder)
         sys.stderr.write(
-            f"{len(files)} combinations of {len(OVERLAYS)} overlays and {len(FEATURES)} features render.\n"
+            f"{len(combinations())} combinations of {len(OVERLAYS)} overlays and {len(FEATURES)} features render.\n"
         )
         if tool("KUBECHECK") is None:
             sys.stderr.write("kubecheck is not installed (KUBECHECK=path): schemas and rules were NOT checked.\n")

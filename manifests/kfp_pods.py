@@ -1,7 +1,7 @@
 """The pods that Kubeflow Pipelines makes of the compiled pipeline's tasks, as plain manifests for scanners.
 
-A scanner sees no pod in a compiled pipeline. Added here is what KFP 2.17 puts around a task (the drop of all capabilities,
-the seccomp profile, the service account), and what the namespace's LimitRange adds at admission.
+A scanner sees no pod in a compiled pipeline. Added here is what KFP 2.17 puts around a task (no capabilities, a seccomp
+profile, the service account), and what the namespace's LimitRange adds at admission.
 """
 
 from typing import Any

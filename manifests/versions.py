@@ -15,7 +15,20 @@ __all__ = ["IMAGES", "VERSIONS", "digest_of", "image_lines", "main", "pinned", "
 
 VERSIONS = Path(__file__).parents[1] / "versions.env"
 IMAGES = Path(__file__).parent / "images" / "kustomization.yaml"
-_REFERENCE = re.compile(r"(?P<name>[a-z0-9./_-]+):(?P<tag>[\w][\w.-]*)(?:@(?P<digest>sha256:[0-9a-f]{64}))?")
+_REFERENCE = re.compile(
+    r"(?P<name>[a-z0-9.-]+(?::[0-9]+)?(?:/[a-z0-9._-]+)+|[a-z0-9._-]+):(?P<tag>[\w][\w.-]*)(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+_IN_MANIFESTS = {  # variable → what the manifests call the image, wherever it really lies
+    "JOBTUNER_CPU_IMAGE": "jobtuner/python-cpu",
+    "JOBTUNER_TRAIN_IMAGE": "jobtuner/python-train",
+    "VLLM_IMAGE": "docker.io/vllm/vllm-openai",
+    "VLLM_CPU_IMAGE": "docker.io/vllm/vllm-openai-cpu",
+    "MLFLOW_IMAGE": "ghcr.io/mlflow/mlflow",
+    "POSTGRES_IMAGE": "docker.io/library/postgres",
+    "MINIO_IMAGE": "quay.io/minio/minio",
+    "MINIO_CLIENT_IMAGE": "quay.io/minio/mc",
+    "SEAWEEDFS_IMAGE": "docker.io/chrislusf/seaweedfs",
+}
 _LOOKUPS = {  # tool → its arguments; each prints the digest of the list of all platforms
     "crane": ("digest",),
     "skopeo": ("inspect", "--no-tags", "--format", "{{.Digest}}"),
@@ -55,12 +68,12 @@ def read_versions(path: Path = VERSIONS) -> dict[str, str]:
 def image_lines(versions: dict[str, str]) -> str:
     """The component as YAML text."""
     lines = []
-    for name, value in versions.items():
-        match = _REFERENCE.fullmatch(value)
-        if not name.endswith("_IMAGE") or name.endswith("_BASE_IMAGE") or match is None:
-            continue
+    for variable, name in _IN_MANIFESTS.items():
+        match = _REFERENCE.fullmatch(versions[variable])
+        assert match is not None  # read_versions has looked
+        moved = f"    newName: {match['name']}\n" if match["name"] != name else ""
         pin = f"digest: {match['digest']}  # {match['tag']}" if match["digest"] else f'newTag: "{match["tag"]}"'
-        lines.append(f"  - name: {match['name']}\n    {pin}\n")
+        lines.append(f"  - name: {name}\n{moved}    {pin}\n")
     return _HEAD + "".join(lines)
 
 

@@ -221,6 +221,63 @@ def test_the_gateways_probes_are_paths_of_the_gateway(find: Callable[..., dict[s
         assert f'("{path}",' in source
 
 
+_FORWARDING = """#!/usr/bin/env bash
+case "$*" in
+*"get secret"*AWS_ACCESS_KEY_ID*) printf pipelines | base64 ;;
+*"get secret"*) printf pw-pipelines | base64 ;;
+*port-forward*) [[ -n $BROKEN ]] && { echo "services not found" >&2; exit 1; }
+  echo "Forwarding from 127.0.0.1:43211 -> 9000"; exec sleep 60 ;;
+esac
+"""
+_PYTHON = """#!/usr/bin/env bash
+echo "$MINIO_ENDPOINT $AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY ${*:3}"
+"""
+
+
+@pytest.mark.parametrize("broken", ["", "1"])
+def test_upload_goes_through_the_port_that_kubectl_names(broken: str, tmp_path: Path) -> None:
+    _program(tmp_path, "kubectl", _FORWARDING)
+    _program(tmp_path, "python", _PYTHON)
+    own = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHON": str(tmp_path / "python"), "BROKEN": broken}
+    command = [str(ROOT / "upload.sh"), "model", "s3://jobtuner-models/gateway/current"]
+    answer = subprocess.run(command, env=os.environ | own, capture_output=True, text=True, check=False, timeout=20)
+    if broken:
+        assert answer.returncode == 1
+        assert "services not found" in answer.stderr
+    else:
+        assert answer.returncode == 0, answer.stderr
+        first = answer.stdout.splitlines()[0]
+        assert first == "http://127.0.0.1:43211 pipelines pw-pipelines model s3://jobtuner-models/gateway/current"
+
+
+_ANY = """#!/usr/bin/env bash
+echo "${0##*/} $*" >>"$LOG"
+[[ $1 == create && $2 == -f ]] && cat >/dev/null
+exit 0
+"""
+
+
+def test_kind_up_installs_the_pinned_versions_before_the_overlay(tmp_path: Path) -> None:
+    """Every program only notes what it was asked: the order and the versions, not whether a cluster would work."""
+    for name in ("docker", "kind", "kubectl", "helm"):
+        _program(tmp_path, name, _ANY)
+    own = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LOG": str(tmp_path / "log")}
+    answer = subprocess.run(
+        [str(ROOT / "kind-up.sh")], env=os.environ | own, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    known = versions.read_versions()
+    charts = [line for line in lines if line.startswith("helm upgrade")]
+    assert len(charts) == 4
+    for name in ("CERT_MANAGER_VERSION", "ENVOY_GATEWAY_VERSION", "KSERVE_VERSION"):
+        assert any(f"--version {known[name]}" in line for line in charts)
+    assert any(line.startswith("kind create") and known["KIND_NODE"] in line for line in lines)
+    overlay = next(i for i, line in enumerate(lines) if "overlays/kind" in line)
+    assert all(lines.index(line) < overlay for line in charts)
+    assert any("create -f -" in line for line in lines[:overlay])  # the Secrets
+
+
 _CRANE = """#!/usr/bin/env bash
 [[ $2 == *mlflow* && -n $BROKEN ]] && { echo "no such manifest" >&2; exit 1; }
 printf 'sha256:%s\\n' "$(printf '%s' "$2" | sha256sum | cut -d' ' -f1)"
@@ -261,6 +318,17 @@ def test_pinning_changes_nothing_when_one_digest_is_not_found(
     assert versions.main(["--pin"]) == 1
     assert pinning.read_text(encoding="utf-8") == before
     assert "no such manifest" in capsys.readouterr().err
+
+
+def test_an_image_may_lie_in_another_registry(pinning: Path, find: Callable[..., dict[str, Any]]) -> None:
+    text = pinning.read_text(encoding="utf-8")
+    moved = text.replace("=jobtuner/python-cpu:", "=registry.example.com:5000/team/jobtuner/python-cpu:")
+    pinning.write_text(moved, encoding="utf-8")
+    assert versions.main([]) == 0
+    content = yaml.safe_load((pinning.parent / "kustomization.yaml").read_text(encoding="utf-8"))
+    used = find("Deployment", "jobtuner-gateway")["spec"]["template"]["spec"]["containers"][0]["image"]
+    (entry,) = [image for image in content["images"] if image["name"] == used.partition(":")[0]]
+    assert entry["newName"] == "registry.example.com:5000/team/jobtuner/python-cpu"
 
 
 @pytest.mark.parametrize(
