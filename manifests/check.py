@@ -24,11 +24,13 @@ from typing import Any
 import yaml
 
 from manifests.kfp_pods import task_pods
+from manifests.versions import read_versions
 
 __all__ = [
     "FEATURES",
     "OVERLAYS",
     "ROOT",
+    "all_pinned",
     "checkov",
     "combinations",
     "documents",
@@ -185,6 +187,11 @@ def _write_all(folder: Path) -> dict[str, Path]:
     return files | {"pipeline": folder / "pipeline.yaml"}
 
 
+def all_pinned() -> bool:
+    """Whether versions.env has a digest for every image: from then on one without is a finding."""
+    return all("@" in value for name, value in read_versions().items() if name.endswith("_IMAGE"))
+
+
 def with_tasks(overlay: str) -> str:
     """A rendered overlay with the pods of the pipeline's tasks, on one GPU each where they use one."""
     from pipelines.compile import pipeline_yaml
@@ -196,7 +203,8 @@ def with_tasks(overlay: str) -> str:
         if item["kind"] == "LimitRange" and item["metadata"]["namespace"] == "jobtuner-pipelines"
         for limits in item["spec"]["limits"]
     ]
-    return yaml.safe_dump_all([*content, *task_pods(pipeline_yaml(gpus=1), entry)], sort_keys=False)
+    tasks = task_pods(pipeline_yaml(gpus=1), entry, read_versions()["JOBTUNER_CPU_IMAGE"])
+    return yaml.safe_dump_all([*content, *tasks], sort_keys=False)
 
 
 def _judge() -> Iterator[str]:
@@ -212,7 +220,8 @@ def _judge() -> Iterator[str]:
             return
         pods = {title: folder / f"{title}.pods.yaml" for title in files}
         with ThreadPoolExecutor(max_workers=2) as pool:
-            results = pool.map(lambda title: kubecheck(files[title], pods=pods[title]), files)
+            digests = all_pinned()
+            results = pool.map(lambda title: kubecheck(files[title], pods=pods[title], digests=digests), files)
         for title, lines in zip(files, results, strict=True):
             yield from (f"{title}: {line}" for line in lines)
         if tool("CHECKOV") is None:

@@ -18,17 +18,21 @@ _LOCKED = {
 _EXECUTOR = "exec-"
 
 
-def task_pods(pipeline: str, limits: dict[str, Any]) -> list[dict[str, Any]]:
+def task_pods(pipeline: str, limits: dict[str, Any], image: str) -> list[dict[str, Any]]:
     """One pod a task.
 
     Args:
         pipeline: the compiled pipeline, both YAML documents.
         limits: the entry of type Container of the namespace's LimitRange.
+        image: what JOBTUNER_IMAGE will be when the pipeline is compiled for the cluster.
     """
     spec, platform = yaml.safe_load_all(pipeline)
     executors = spec["deploymentSpec"]["executors"]
     extra = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    return [_pod(name, executors[name]["container"], extra.get(name, {}), limits) for name in sorted(executors)]
+    return [
+        _pod(name, executors[name]["container"] | {"image": image}, extra.get(name, {}), limits)
+        for name in sorted(executors)
+    ]
 
 
 def _pod(name: str, container: dict[str, Any], extra: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:

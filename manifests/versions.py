@@ -44,12 +44,13 @@ images:
 """
 
 
-def read_versions(path: Path = VERSIONS) -> dict[str, str]:
-    """Name → value of the lines NAME=value.
+def read_versions(path: Path | None = None) -> dict[str, str]:
+    """Name → value of the lines NAME=value; path None: versions.env.
 
     Raises:
         ValueError: a line is neither that, a comment, nor empty; or an image has no tag.
     """
+    path = VERSIONS if path is None else path
     found = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip() or line.startswith("#"):

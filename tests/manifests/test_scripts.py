@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from manifests import versions
+from manifests import check, versions
 from manifests.check import ROOT
 
 _KUBECTL = """#!/usr/bin/env bash
@@ -293,7 +294,6 @@ def pinning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy.write_text(versions.VERSIONS.read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.setattr(versions, "VERSIONS", copy)
     monkeypatch.setattr(versions, "IMAGES", tmp_path / "kustomization.yaml")
-    monkeypatch.setattr(versions.read_versions, "__defaults__", (copy,))
     return copy
 
 
@@ -308,6 +308,23 @@ def test_pinning_writes_digests_and_can_be_repeated(pinning: Path) -> None:
     assert all(set(image) == {"name", "digest"} for image in content["images"])
     assert versions.main(["--pin"]) == 0
     assert pinning.read_text(encoding="utf-8") == once
+
+
+def test_after_pinning_every_image_has_a_digest(pinning: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a copy of the manifests, with kubecheck's own rule for digests."""
+    if check.tool("KUBECHECK") is None:
+        pytest.skip("kubecheck is not installed (KUBECHECK=path)")
+    folder, path = pinning.parent / "manifests", pinning.parent / "dev.yaml"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(check, "ROOT", folder)
+    monkeypatch.setattr(versions, "IMAGES", folder / "images" / "kustomization.yaml")
+    path.write_text(check.render("dev"), encoding="utf-8")
+    assert not check.all_pinned()
+    assert len(check.kubecheck(path, digests=True)) >= 6
+    versions.main(["--pin"])
+    path.write_text(check.render("dev"), encoding="utf-8")
+    assert check.all_pinned()
+    assert check.kubecheck(path, digests=True) == []
 
 
 def test_pinning_changes_nothing_when_one_digest_is_not_found(
