@@ -51,6 +51,7 @@ _DEFAULTS = {
     "KUBECHECK": ROOT.parents[1] / "shared" / "tools" / "kube-offline" / "kubecheck",
     "CHECKOV": Path("checkov"),
 }
+_AFTER_IMAGES = {"external-store": ("clusters/example", "features/external-store")}  # it reads what the first one says
 _CRDS = ROOT / "crds.yaml"
 
 
@@ -68,7 +69,8 @@ def render(overlay: str, features: Sequence[str] = ()) -> str:
     if not features:
         return _kustomize(ROOT / "overlays" / overlay)
     with tempfile.TemporaryDirectory() as folder:
-        names = [f"features/{name}" for name in features] + ["images"]  # last, as in every overlay
+        names = [f"features/{name}" for name in features if name not in _AFTER_IMAGES] + ["images"]
+        names += [part for name in features for part in _AFTER_IMAGES.get(name, ())]
         here = Path(folder).resolve()  # kustomize takes relative paths alone, and counts them without links
         content = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",

@@ -30,10 +30,10 @@ def _images(node: Any) -> Iterator[str]:
             yield from _images(value)
 
 
-def test_there_are_three_overlays_and_fourteen_features() -> None:
+def test_there_are_three_overlays_and_fifteen_features() -> None:
     """A moved folder must not empty the tests."""
     assert OVERLAYS == ["dev", "kind", "prod"]
-    assert len(FEATURES) == 14
+    assert len(FEATURES) == 15
 
 
 @pytest.mark.parametrize("overlay", ["dev", "kind", "prod"])
@@ -95,6 +95,18 @@ def test_settings_are_those_that_the_pipeline_asks_for(objects: Callable[..., li
     assert set(maps["jobtuner-pipelines"]) <= set(cluster._SETTING_KEYS)
     launcher = yaml.safe_load(_launcher(objects)["providers"])
     assert launcher["s3"]["default"]["credentials"]["secretRef"]["secretName"] == CREDENTIALS
+
+
+@pytest.mark.parametrize("overlay", ["dev", "prod"])
+def test_another_store_is_named_everywhere(overlay: str, rendered: Callable[..., str]) -> None:
+    text = rendered(overlay, "external-store")
+    for gone in ("jobtuner-s3.", "//jobtuner-s3", "s3://jobtuner-", "quay.io/minio", "us-east-1", "disableSSL: true"):
+        assert gone not in text, gone
+    launcher = _launcher(lambda *_: list(filter(None, yaml.safe_load_all(text))))
+    provider = yaml.safe_load(launcher["providers"])["s3"]["default"]
+    assert (provider["endpoint"], provider["region"]) == ("storage.example.com", "europe-west4")
+    assert launcher["defaultPipelineRoot"] == "s3://example-artifacts/pipelines"
+    assert text.count("s3://example-models/") == 3  # the gateway's model, the base, the adapter
 
 
 def test_no_secret_is_in_a_manifest(rendered: Callable[..., str]) -> None:
