@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from manifests.check import FEATURES, OVERLAYS, ROOT, kubecheck, parts_of, tool
+from manifests.check import FEATURES, OVERLAYS, ROOT, combinations, kubecheck, parts_of, tool
 from manifests.versions import IMAGES, image_lines, read_versions
 from pipelines.cluster import CREDENTIALS, SETTINGS, USER_ID
+from tests.manifests.mutations import MUTATIONS
 
 _GOLDEN = Path(__file__).parent / "golden"
 _CONTRACT = ROOT.parent / "terraform" / "modules" / "contract" / "contract.json"
@@ -227,3 +228,20 @@ def test_kubecheck_finds_nothing(rendered: Callable[..., str], tmp_path: Path) -
     path = tmp_path / "prod.yaml"
     path.write_text(rendered("prod"), encoding="utf-8")
     assert kubecheck(path) == []
+
+
+def test_the_guide_names_every_feature() -> None:
+    rows = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Features")[2].partition("\nName features")[0]
+    named = {
+        name
+        for row in rows.splitlines()
+        if row.startswith("| ")
+        for name in row.split("|")[1].replace(",", " ").split()
+    }
+    assert named - {"feature"} == set(FEATURES)
+
+
+def test_the_guide_tells_the_numbers_of_the_check() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"({len(combinations())} combinations)" in text
+    assert f"\n{len(MUTATIONS)} typical mistakes" in text
