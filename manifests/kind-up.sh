@@ -23,12 +23,12 @@ kubectl config use-context kind-jobtuner
 kind load docker-image --name jobtuner "$JOBTUNER_CPU_IMAGE"
 
 chart() { helm upgrade --install --wait --timeout 10m --create-namespace "$@"; }
-kubectl apply --server-side -f "https://github.com/kubernetes-sigs/gateway-api/releases/download/$GATEWAY_API_VERSION/standard-install.yaml"
+# Envoy Gateway first: its chart brings the Gateway API's kinds, which cert-manager looks for when it starts.
+chart envoy-gateway oci://docker.io/envoyproxy/gateway-helm --namespace envoy-gateway-system --version "$ENVOY_GATEWAY_VERSION"
+kubectl apply -f manifests/gateway-class.yaml
 chart cert-manager oci://quay.io/jetstack/charts/cert-manager --namespace cert-manager --version "$CERT_MANAGER_VERSION" \
   --set crds.enabled=true --set config.apiVersion=controller.config.cert-manager.io/v1alpha1 \
   --set config.kind=ControllerConfiguration --set config.enableGatewayAPI=true
-chart envoy-gateway oci://docker.io/envoyproxy/gateway-helm --namespace envoy-gateway-system --version "$ENVOY_GATEWAY_VERSION" --skip-crds
-kubectl apply -f manifests/gateway-class.yaml
 chart kserve-crd oci://ghcr.io/kserve/charts/kserve-crd --namespace kserve --version "$KSERVE_VERSION"
 chart kserve oci://ghcr.io/kserve/charts/kserve-resources --namespace kserve --version "$KSERVE_VERSION" \
   --set kserve.controller.deploymentMode=Standard --set kserve.controller.gateway.disableIngressCreation=true
