@@ -6,7 +6,7 @@ ARG BASE_IMAGE=docker.io/library/python:3.11.14-slim-bookworm
 # Everything is installed into one virtual environment, which alone moves on: compilers, caches and pip stay behind.
 FROM ${BASE_IMAGE} AS build
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
-# Without TORCH_INDEX_URL pip takes its default index, whose Linux build holds CUDA's libraries: it works, and is 4 GB larger.
+# Without TORCH_INDEX_URL pip takes its default index, whose Linux build holds CUDA's libraries: it works, and is larger by gigabytes.
 ARG TORCH_VERSION=2.13.0
 ARG TORCH_INDEX_URL=""
 ENV PATH=/opt/jobtuner/bin:$PATH \
