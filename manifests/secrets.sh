@@ -4,6 +4,8 @@
 #   manifests/secrets.sh            make those that are missing, in the current kubectl context
 #   HF_TOKEN=… manifests/secrets.sh also give pipeline tasks a Hugging Face token
 #
+# It ends with the first API key of the gateway, named "first", shown this once; more: manifests/keys.sh.
+#
 # In place of this script: features/external-secrets.
 set -euo pipefail
 
@@ -28,12 +30,16 @@ make() {
 # The names that must all be there or all be missing: they share values.
 readonly all=(jobtuner/jobtuner-minio jobtuner/jobtuner-s3-users jobtuner/jobtuner-postgres jobtuner/jobtuner-mlflow
   jobtuner-pipelines/jobtuner-credentials jobtuner-serving/jobtuner-credentials)
+there() { kubectl -n "${1%/*}" get secret "${1#*/}" --ignore-not-found -o name | grep -q .; }
+gateway_keys() { there jobtuner/jobtuner-gateway-keys || "$(dirname "$0")/keys.sh" add first; }  # shares no value with others
+
 missing=()
 for secret in "${all[@]}"; do
-  kubectl -n "${secret%/*}" get secret "${secret#*/}" --ignore-not-found -o name | grep -q . || missing+=("$secret")
+  there "$secret" || missing+=("$secret")
 done
 if ((${#missing[@]} == 0)); then
-  echo "All Secrets exist; nothing was changed."
+  gateway_keys
+  echo "The other Secrets exist; nothing was changed."
   exit 0
 elif ((${#missing[@]} < ${#all[@]})); then
   echo "Some Secrets exist and some do not: ${missing[*]} are missing. They share values, so make the missing ones by hand, or" \
@@ -53,3 +59,4 @@ make jobtuner-pipelines jobtuner-credentials "AWS_ACCESS_KEY_ID=$pipelines_id" "
 # KServe's storage initializer takes the address from the Secret's annotations.
 annotations='"serving.kserve.io/s3-endpoint":"jobtuner-s3.jobtuner.svc.cluster.local:9000","serving.kserve.io/s3-usehttps":"0","serving.kserve.io/s3-region":"us-east-1","serving.kserve.io/s3-usevirtualbucket":"0"' \
   make jobtuner-serving jobtuner-credentials "AWS_ACCESS_KEY_ID=$serving_id" "AWS_SECRET_ACCESS_KEY=$serving_key" "VLLM_API_KEY=$(random)"
+gateway_keys

@@ -34,6 +34,9 @@ MUTATIONS = [
         "LLMInferenceService: adapter", "      adapters:\n", "      adapter:\n", "dev", ("llm-inference-service",)
     ),
     Mutation("LocalModelCache: nodeGroup", "\n  nodeGroups:\n", "\n  nodeGroup:\n", "dev", ("local-model-cache",)),
+    Mutation(
+        "Secret volume: name in place of secretName", "secretName: jobtuner-gateway-keys", "name: jobtuner-gateway-keys"
+    ),
     # Values
     Mutation("canary: weight as text", "      weight: 10\n", '      weight: "10%"\n', "dev", ("canary",)),
     Mutation("quota: unit", "requests.memory: 32Gi", "requests.memory: 32GB"),

@@ -37,6 +37,7 @@ _ALLOWED = {
     ("proxy", "gateway", 8080),
     ("proxy", "llm", 8080),
     ("prometheus", "llm", 8080),
+    ("prometheus", "gateway", 8080),
     ("prometheus", "store", 9000),
     ("gateway", "store", 9000),
     ("mlflow", "store", 9000),

@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
+from jobtuner.serve import gateway, middleware
+from jobtuner.serve.metrics import Metrics
 from manifests.check import FEATURES, OVERLAYS, ROOT, combinations, kubecheck, parts_of, tool
 from manifests.versions import IMAGES, image_lines, read_versions
 from pipelines.cluster import CREDENTIALS, SETTINGS, USER_ID
 from tests.manifests.mutations import MUTATIONS
+from tests.unit.serve.fakes import KeywordClassifier
 
 _GOLDEN = Path(__file__).parent / "golden"
 _CONTRACT = ROOT.parent / "terraform" / "modules" / "contract" / "contract.json"
@@ -176,7 +180,7 @@ def test_scaling_stays_within_the_quota(objects: Callable[..., list[dict[str, An
     assert (hpa["maxReplicas"] + 1) * int(gateway["resources"]["requests"]["cpu"]) < cpus
 
 
-_EXPORTED = {  # vLLM, MinIO, kube-state-metrics; histograms and counters as they appear on the wire
+_EXPORTED = {  # vLLM, MinIO, kube-state-metrics, Prometheus; histograms and counters as they appear on the wire
     "vllm:num_requests_running",
     "vllm:num_requests_waiting",
     "vllm:kv_cache_usage_perc",
@@ -194,16 +198,82 @@ _EXPORTED = {  # vLLM, MinIO, kube-state-metrics; histograms and counters as the
 }
 
 
-def test_nothing_asks_for_a_metric_that_nobody_exports(find: Callable[..., dict[str, Any]]) -> None:
+def _gateway_metrics() -> dict[str, set[str]]:
+    """Name of each metric that the gateway exports, on the wire, with its labels: from the code that serves them."""
+    metrics = Metrics(KeywordClassifier())
+    metrics.opened()
+    metrics.closed("/v1/occupations", 200, 0.1, "jobs-site")
+    metrics.answered([("2221", 0.9)])
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(metrics.text(ready=True).decode()):
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def _asked(find: Callable[..., dict[str, Any]]) -> list[str]:
+    """What alerts, dashboard and scaler ask Prometheus for."""
     rules = find("PrometheusRule", "jobtuner")
-    asked = [rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"]]
     dashboard = json.loads(find("ConfigMap", "jobtuner-dashboard")["data"]["jobtuner.json"])
-    asked += [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     triggers = find("ScaledObject", "jobtuner-llm", "prod")["spec"]["triggers"]
-    asked += [trigger["metadata"]["query"] for trigger in triggers]
-    names = {name for expr in asked for name in re.findall(r"\b(?:vllm:|minio_|kube_)[a-z0-9_]+", expr)}
-    assert len(asked) > 20
-    assert names <= _EXPORTED
+    return [
+        *(rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"]),
+        *(target["expr"] for panel in dashboard["panels"] for target in panel["targets"]),
+        *(trigger["metadata"]["query"] for trigger in triggers),
+    ]
+
+
+def test_nothing_asks_for_a_metric_that_nobody_exports(find: Callable[..., dict[str, Any]]) -> None:
+    asked = _asked(find)
+    names = {name for expr in asked for name in re.findall(r"\b(?:vllm:|minio_|kube_|jobtuner_)[a-z0-9_]+", expr)}
+    assert len(asked) > 30
+    assert len(names & set(_gateway_metrics())) >= 5
+    assert names <= _EXPORTED | set(_gateway_metrics())
+
+
+def test_the_gateways_metrics_have_the_labels_that_are_asked_for(find: Callable[..., dict[str, Any]]) -> None:
+    exported = _gateway_metrics()
+    scraped = {"namespace", "pod", "job"}  # Prometheus adds them to whatever it reads
+    seen = 0
+    for expr in _asked(find):
+        for name, selectors in re.findall(r"\b(jobtuner_[a-z_]+)\{([^}]*)\}", expr):
+            labels = set(re.findall(r"([a-z_]+)(?:=|!=|=~)\"", selectors))
+            labels |= set(re.findall(r"by \(([a-z]+)\)", expr))
+            assert labels <= exported[name] | scraped, expr
+            seen += 1
+    assert seen >= 12
+
+
+def test_the_gateways_alerts_ask_for_paths_that_it_has(find: Callable[..., dict[str, Any]]) -> None:
+    """A path that is not served would be logged as "other", and its alert would never fire."""
+    paths = {path for expr in _asked(find) for path in re.findall(r'path="([^"]+)"', expr)}
+    assert paths and paths <= gateway._PATHS
+
+
+def test_every_alert_has_a_section_in_the_runbook(find: Callable[..., dict[str, Any]]) -> None:
+    alerts = [rule for group in find("PrometheusRule", "jobtuner")["spec"]["groups"] for rule in group["rules"]]
+    text = (ROOT.parent / "docs" / "runbook.md").read_text(encoding="utf-8")
+    assert sorted(rule["alert"] for rule in alerts) == sorted(re.findall(r"^## (\w+)$", text, re.MULTILINE))
+    for rule in alerts:
+        assert rule["annotations"]["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
+
+
+def test_what_the_gateway_answers_without_a_key_is_on_no_route(objects: Callable[..., list[dict[str, Any]]]) -> None:
+    inside = middleware._INSIDE - {"/health"}  # says nothing but "alive"
+    assert inside == {"/metrics", "/ready"}
+    for overlay in OVERLAYS:
+        routes = [item["spec"]["rules"] for item in objects(overlay) if item["kind"] == "HTTPRoute"]
+        matches = [match["path"] for rules in routes for rule in rules for match in rule["matches"]]
+        assert matches and {path["type"] for path in matches} == {"Exact"}
+        assert not inside & {path["value"] for path in matches}
+
+
+def test_the_gateways_metrics_are_scraped(find: Callable[..., dict[str, Any]]) -> None:
+    monitor, service = find("ServiceMonitor", "jobtuner-gateway")["spec"], find("Service", "jobtuner-gateway")
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    (endpoint,) = monitor["endpoints"]
+    assert endpoint["path"] == "/metrics"
+    assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
 
 
 def test_terraform_names_things_alike(objects: Callable[..., list[dict[str, Any]]]) -> None:

@@ -14,18 +14,33 @@ from typing import Any
 import pytest
 import yaml
 
+from jobtuner.serve.keys import KeyRing
 from manifests import check, versions
 from manifests.check import ROOT
 
 _KUBECTL = """#!/usr/bin/env bash
-# Keeps Secrets as files: `create -f -` stores standard input, `get secret NAME` looks for it.
+# Keeps Secrets as files: `create -f -` stores standard input, `get secret NAME` looks for one, `patch` sets keys.json
+# where the version it names is the stored one. $BUSY: somebody else changes the Secret after each look at its version.
 if [[ $1 == create ]]; then
   body=$(cat)
   name=$(grep -o '"name":"[^"]*"' <<<"$body" | head -1 | cut -d'"' -f4)
   namespace=$(grep -o '"namespace":"[^"]*"' <<<"$body" | head -1 | cut -d'"' -f4)
   printf '%s' "$body" >"$STORE/$namespace.$name.json"
-else
-  [[ -f "$STORE/$2.$5.json" ]] && echo "secret/$5"
+  echo 1 >"$STORE/$namespace.$name.version"
+  exit 0
+fi
+file="$STORE/$2.$5"
+if [[ $3 == patch ]]; then
+  patch=$(cat "${@: -1}")
+  [[ $patch == *'"resourceVersion":"'$(cat "$file.version")'"'* ]] || { echo "Conflict: it has changed" >&2; exit 1; }
+  held=$(grep -o '"keys.json":"[^"]*"' <<<"$patch")
+  sed -i 's|"keys.json":"[^"]*"|'"$held|" "$file.json"
+  echo $(($(cat "$file.version") + 1)) >"$file.version"
+elif [[ -f "$file.json" && $* == *jsonpath* ]]; then
+  echo "$(cat "$file.version")|${OWNER:-}|$(grep -o '"keys.json":"[^"]*"' "$file.json" | cut -d'"' -f4)"
+  [[ -z ${BUSY:-} ]] || echo 99 >"$file.version"
+elif [[ -f "$file.json" ]]; then
+  echo "secret/$5"
 fi
 exit 0
 """
@@ -37,10 +52,15 @@ def _program(folder: Path, name: str, text: str) -> None:
     path.chmod(0o755)
 
 
-def _make_secrets(tmp_path: Path, **more: str) -> "subprocess.CompletedProcess[str]":
+def _script(tmp_path: Path, *command: str, **more: str) -> "subprocess.CompletedProcess[str]":
     _program(tmp_path, "kubectl", _KUBECTL)
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "STORE": str(tmp_path)} | more
-    return subprocess.run([str(ROOT / "secrets.sh")], env=environment, capture_output=True, text=True, check=False)
+    own = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "STORE": str(tmp_path), "PYTHON": sys.executable}
+    program = [str(ROOT / command[0]), *command[1:]]
+    return subprocess.run(program, env=os.environ | own | more, capture_output=True, text=True, check=False)
+
+
+def _make_secrets(tmp_path: Path, **more: str) -> "subprocess.CompletedProcess[str]":
+    return _script(tmp_path, "secrets.sh", **more)
 
 
 def _secrets(tmp_path: Path) -> dict[tuple[str, str], dict[str, Any]]:
@@ -52,8 +72,8 @@ def test_secrets_are_made_once_with_strong_values(tmp_path: Path) -> None:
     first = _make_secrets(tmp_path, HF_TOKEN="hf_abc")
     assert first.returncode == 0, first.stderr
     made = _secrets(tmp_path)
-    assert len(made) == 6
-    values = {name: item["stringData"] for name, item in made.items()}
+    assert len(made) == 7
+    values = {name: item["stringData"] for name, item in made.items() if "stringData" in item}
     tasks, store = values["jobtuner-pipelines", "jobtuner-credentials"], values["jobtuner", "jobtuner-s3-users"]
     assert tasks["AWS_SECRET_ACCESS_KEY"] == store["pipelines-key"]
     assert values["jobtuner-serving", "jobtuner-credentials"]["AWS_SECRET_ACCESS_KEY"] == store["serving-key"]
@@ -67,13 +87,71 @@ def test_secrets_are_made_once_with_strong_values(tmp_path: Path) -> None:
     assert not set(keys) & set((first.stdout + first.stderr).split())
 
 
+def _ring(tmp_path: Path) -> KeyRing:
+    """The gateway's own reader, on what the Secret holds."""
+    held = _secrets(tmp_path)["jobtuner", "jobtuner-gateway-keys"]["data"]["keys.json"]
+    path = tmp_path / "mounted"
+    path.write_bytes(base64.b64decode(held))
+    return KeyRing(path)
+
+
+def test_the_first_api_key_is_shown_and_stored_as_a_hash(tmp_path: Path) -> None:
+    (secret,) = re.findall(r"^jobtuner_\S+$", _make_secrets(tmp_path).stdout, re.MULTILINE)
+    owner = _ring(tmp_path).owner(secret)
+    assert owner is not None and owner.name == "first"
+    assert secret not in (tmp_path / "mounted").read_text(encoding="utf-8")
+    assert "jobtuner_" not in _make_secrets(tmp_path).stdout
+
+
+def test_a_cluster_from_before_the_keys_gets_them(tmp_path: Path) -> None:
+    _make_secrets(tmp_path)
+    (tmp_path / "jobtuner.jobtuner-gateway-keys.json").unlink()
+    assert _make_secrets(tmp_path).returncode == 0
+    assert len(_secrets(tmp_path)) == 7
+
+
+def test_keys_come_and_go(tmp_path: Path) -> None:
+    assert "There is no Secret" in _script(tmp_path, "keys.sh", "list").stderr
+    first = _script(tmp_path, "keys.sh", "add", "first").stdout.strip()
+    site = _script(tmp_path, "keys.sh", "add", "jobs-site", "--per-minute", "30").stdout.strip()
+    owner = _ring(tmp_path).owner(site)
+    assert owner is not None and (owner.name, owner.per_minute) == ("jobs-site", 30)
+    assert "jobs-site  30 requests a minute" in _script(tmp_path, "keys.sh", "list").stdout
+    assert _script(tmp_path, "keys.sh", "remove", "first").returncode == 0
+    assert _ring(tmp_path).owner(first) is None
+    assert _ring(tmp_path).owner(site) is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "told"),
+    [
+        (("add", "first"), {}, "has a key named first already"),
+        (("remove", "jobs-site"), {}, "no key named jobs-site"),
+        (("add", "jobs-site"), {"OWNER": "ExternalSecret"}, "External Secrets writes"),
+        (("add", "jobs-site"), {"BUSY": "1"}, "Conflict"),
+        (("rename", "first"), {}, "usage"),
+        ((), {}, "usage"),
+    ],
+)
+def test_a_change_of_keys_that_cannot_be_made_shows_no_key(
+    arguments: tuple[str, ...], more: dict[str, str], told: str, tmp_path: Path
+) -> None:
+    _script(tmp_path, "keys.sh", "add", "first")
+    before = _secrets(tmp_path)
+    answer = _script(tmp_path, "keys.sh", *arguments, **more)
+    assert answer.returncode != 0
+    assert told in answer.stderr
+    assert answer.stdout == ""
+    assert _secrets(tmp_path) == before
+
+
 def test_half_of_the_secrets_is_refused(tmp_path: Path) -> None:
     _make_secrets(tmp_path)
     (tmp_path / "jobtuner.jobtuner-postgres.json").unlink()
     answer = _make_secrets(tmp_path)
     assert answer.returncode == 1
     assert "jobtuner/jobtuner-postgres" in answer.stderr
-    assert len(_secrets(tmp_path)) == 5
+    assert len(_secrets(tmp_path)) == 6
 
 
 def _named(node: Any) -> Iterator[tuple[str, str | None]]:
@@ -94,7 +172,7 @@ def test_every_secret_that_a_pod_names_is_made_by_both_ways(
     tmp_path: Path, objects: Callable[..., list[dict[str, Any]]]
 ) -> None:
     _make_secrets(tmp_path, HF_TOKEN="hf_abc")
-    script = {name: set(item["stringData"]) for name, item in _secrets(tmp_path).items()}
+    script = {name: set(item.get("stringData") or item["data"]) for name, item in _secrets(tmp_path).items()}
     external = {
         (item["metadata"]["namespace"], item["spec"]["target"]["name"]): {
             row["secretKey"] for row in item["spec"]["data"]
@@ -212,6 +290,19 @@ def test_the_gateways_arguments_are_options_of_the_command(find: Callable[..., d
     assert all(argument.partition("=")[0] in text for argument in container["args"])
 
 
+def test_the_gateway_reads_the_keys_where_they_are_mounted(find: Callable[..., dict[str, Any]]) -> None:
+    pod = find("Deployment", "jobtuner-gateway")["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    (mount,) = [item for item in container["volumeMounts"] if item["name"] == "keys"]
+    (volume,) = [item["secret"] for item in pod["volumes"] if item["name"] == "keys"]
+    (path,) = [Path(item.partition("=")[2]) for item in container["args"] if item.startswith("--keys=")]
+    assert path.parent == Path(mount["mountPath"])
+    assert path.name in {item["path"] for item in volume["items"]}
+    assert mount["readOnly"] and "subPath" not in mount  # kubelet never updates one
+    assert volume["defaultMode"] == 0o440
+    assert not volume.get("optional", False)  # without the Secret the pod must not start and answer everybody
+
+
 def test_the_gateways_probes_are_paths_of_the_gateway(find: Callable[..., dict[str, Any]]) -> None:
     source = (ROOT.parent / "src" / "jobtuner" / "serve" / "gateway.py").read_text(encoding="utf-8")
     container = find("Deployment", "jobtuner-gateway")["spec"]["template"]["spec"]["containers"][0]
@@ -262,7 +353,7 @@ def test_kind_up_installs_the_pinned_versions_before_the_overlay(tmp_path: Path)
     """Every program only notes what it was asked: the order and the versions, not whether a cluster would work."""
     for name in ("docker", "kind", "kubectl", "helm"):
         _program(tmp_path, name, _ANY)
-    own = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LOG": str(tmp_path / "log")}
+    own = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LOG": str(tmp_path / "log"), "PYTHON": sys.executable}
     answer = subprocess.run(
         [str(ROOT / "kind-up.sh")], env=os.environ | own, capture_output=True, text=True, check=False
     )
