@@ -53,6 +53,11 @@ resource "google_container_cluster" "this" {
     }
   }
 
+  # Calico, the add-on that Dataplane V2 makes needless.
+  network_policy {
+    enabled = false
+  }
+
   ip_allocation_policy {
     cluster_secondary_range_name  = var.range_names.pods
     services_secondary_range_name = var.range_names.services

@@ -133,5 +133,5 @@ variable "deletion_protection" {
 variable "labels" {
   description = "Labels of every resource that takes them."
   type        = map(string)
-  default     = {}
+  default     = { app = "jobtuner" }
 }

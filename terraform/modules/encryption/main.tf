@@ -44,8 +44,8 @@ resource "google_kms_crypto_key" "this" {
 
   key_ring                   = google_kms_key_ring.this.id
   name                       = each.key
-  rotation_period            = "${90 * 24 * 3600}s" # 90 days; old versions keep decrypting what they encrypted
-  destroy_scheduled_duration = "${30 * 24 * 3600}s" # 30 days to regret a destroy
+  rotation_period            = "7776000s" # 90 days × 86,400 s; old versions keep decrypting what they encrypted
+  destroy_scheduled_duration = "2592000s" # 30 days × 86,400 s to regret a destroy
 
   labels = var.labels
 }

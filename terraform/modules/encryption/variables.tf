@@ -16,5 +16,5 @@ variable "prefix" {
 variable "labels" {
   description = "Labels of every resource that takes them."
   type        = map(string)
-  default     = {}
+  default     = { app = "jobtuner" }
 }

@@ -31,6 +31,25 @@ resource "google_compute_subnetwork" "nodes" {
   }
 }
 
+# Google denies by default what nothing allows, but silently: this rule says so and logs it. What GKE needs, it opens itself
+# with rules of priority 1000.
+resource "google_compute_firewall" "deny_ingress" {
+  project       = var.project_id
+  name          = "${var.prefix}-deny-ingress"
+  network       = google_compute_network.this.id
+  direction     = "INGRESS"
+  priority      = 65534 # the last before the implied rules
+  source_ranges = ["0.0.0.0/0"]
+
+  deny {
+    protocol = "all"
+  }
+
+  log_config {
+    metadata = "INCLUDE_ALL_METADATA"
+  }
+}
+
 resource "google_compute_router" "this" {
   project = var.project_id
   region  = var.region

@@ -16,7 +16,7 @@ resource "google_container_node_pool" "this" {
   location           = var.location
   node_locations     = length(var.zones) == 0 ? null : var.zones
   name               = var.spot ? "${var.pool}-spot" : var.pool
-  initial_node_count = var.min_nodes == 0 ? 0 : null
+  initial_node_count = min(1, var.min_nodes) # a zone; the autoscaler then gives back what is not needed
 
   # "total": min_nodes and max_nodes count the whole pool; the other form counts each of three zones.
   autoscaling {

@@ -88,5 +88,5 @@ variable "node_service_account" {
 variable "labels" {
   description = "Labels of the machines in the bill."
   type        = map(string)
-  default     = {}
+  default     = { app = "jobtuner" }
 }
