@@ -23,7 +23,7 @@ output "names" {
     namespaces       = module.contract.namespaces
     service_accounts = module.contract.service_accounts
     buckets          = module.storage.buckets
-    pools            = merge(values(module.node_pool)[*].pools..., values(module.gpu_pool)[*].pools...)
+    pools            = merge(concat(values(module.node_pool)[*].pools, values(module.gpu_pool)[*].pools)...)
   }
 }
 
