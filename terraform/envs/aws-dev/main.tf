@@ -1,13 +1,7 @@
 # Development on AWS: one system node and one NAT gateway while nobody works, Spot wherever a pod bears it.
-#
-#   terraform init -backend-config=backend.hcl
-#   terraform apply -var-file=aws-dev.tfvars
-
 terraform {
   required_version = ">= 1.11"
-
-  # Which bucket holds the state stands in backend.hcl (see backend.hcl.example): it is not the same for everybody.
-  backend "s3" {}
+  backend "s3" {} # whose bucket: backend.hcl, after backend.hcl.example
 
   required_providers {
     aws  = { source = "hashicorp/aws", version = ">= 6.28, < 7" }
@@ -40,7 +34,7 @@ module "platform" {
   source = "../../modules/aws_platform"
 
   region              = var.region
-  zones               = var.zones
+  zones               = ["${var.region}a", "${var.region}b"]
   prefix              = "jobtuner-dev"
   authorized_networks = var.authorized_networks
   protected           = false

@@ -3,12 +3,7 @@ output "cluster_env" {
   value       = module.platform.cluster_env
 }
 
-output "names" {
-  description = "Namespaces, service accounts, buckets, and each pool's labels and taints."
-  value       = module.platform.names
-}
-
-output "connect_command" {
-  description = "What gives kubectl access."
-  value       = module.platform.connect_command
+output "commands" {
+  description = "What to type to connect."
+  value       = module.platform.commands
 }

@@ -1,13 +1,6 @@
 variable "region" {
-  description = "AWS region of everything."
+  description = "AWS region of everything, such as eu-central-1."
   type        = string
-  default     = "eu-central-1"
-}
-
-variable "zones" {
-  description = "Availability zones of the region: 2 or 3."
-  type        = list(string)
-  default     = ["eu-central-1a", "eu-central-1b"]
 }
 
 variable "authorized_networks" {

@@ -1,41 +1,28 @@
 # Development: nothing but one small node while nobody works, Spot wherever a pod bears it, and quick to destroy.
-#
-#   terraform init -backend-config=backend.hcl
-#   terraform apply -var-file=gcp-dev.tfvars
-
 terraform {
   required_version = ">= 1.11"
-
-  # Which bucket holds the state stands in backend.hcl (see backend.hcl.example): it is not the same for everybody.
-  backend "gcs" {}
+  backend "gcs" {} # whose bucket: backend.hcl, after backend.hcl.example
 
   required_providers {
-    google      = { source = "hashicorp/google", version = ">= 6.50, < 8" }
-    google-beta = { source = "hashicorp/google-beta", version = ">= 6.50, < 8" }
+    google = { source = "hashicorp/google", version = ">= 6.50, < 8" }
   }
 }
 
 provider "google" {
-  project = var.project_id
-  region  = var.region
-  # A budget is billed to a project of its own choice, which must be this one.
-  billing_project       = var.project_id
+  project               = var.project_id
+  billing_project       = var.project_id # a budget's API calls are charged to a project that must be named
   user_project_override = true
-}
-
-provider "google-beta" {
-  project = var.project_id
-  region  = var.region
 }
 
 module "platform" {
   source = "../../modules/platform"
 
-  project_id = var.project_id
-  region     = var.region
-  prefix     = "jobtuner-dev"
-  protected  = false
-  budget     = var.budget
+  project_id      = var.project_id
+  region          = var.region
+  prefix          = "jobtuner-dev"
+  protected       = false
+  budget          = var.budget
+  hmac_components = ["pipeline"]
 
   node_pools = {
     system    = { pool = "system", min_nodes = 1, max_nodes = 3 }
@@ -47,6 +34,4 @@ module "platform" {
   gpu_pools = {
     l4 = { accelerator = "l4", max_nodes = 2 }
   }
-
-  hmac_components = ["pipeline"]
 }

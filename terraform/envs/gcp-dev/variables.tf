@@ -4,13 +4,12 @@ variable "project_id" {
 }
 
 variable "region" {
-  description = "Region of everything."
+  description = "Region of everything, such as europe-west4."
   type        = string
-  default     = "europe-west4"
 }
 
 variable "budget" {
   description = "Monthly budget with alerts; null: none."
-  type        = object({ billing_account = string, monthly_amount = number, currency = optional(string, "USD"), emails = optional(set(string), []) })
+  type        = object({ billing_account = string, monthly_amount = number, currency = optional(string), emails = optional(set(string)) })
   default     = null
 }

@@ -1,46 +1,31 @@
 # Production: protected against deletion, a database with a standby, the STABLE channel, and GPUs for every recipe.
-#
-#   terraform init -backend-config=backend.hcl
-#   terraform apply -var-file=gcp-prod.tfvars
-
 terraform {
   required_version = ">= 1.11"
-
-  # Which bucket holds the state stands in backend.hcl (see backend.hcl.example): it is not the same for everybody.
-  backend "gcs" {}
+  backend "gcs" {} # whose bucket: backend.hcl, after backend.hcl.example
 
   required_providers {
-    google      = { source = "hashicorp/google", version = ">= 6.50, < 8" }
-    google-beta = { source = "hashicorp/google-beta", version = ">= 6.50, < 8" }
+    google = { source = "hashicorp/google", version = ">= 6.50, < 8" }
   }
 }
 
 provider "google" {
-  project = var.project_id
-  region  = var.region
-  # A budget is billed to a project of its own choice, which must be this one.
-  billing_project       = var.project_id
+  project               = var.project_id
+  billing_project       = var.project_id # a budget's API calls are charged to a project that must be named
   user_project_override = true
-}
-
-provider "google-beta" {
-  project = var.project_id
-  region  = var.region
 }
 
 module "platform" {
   source = "../../modules/platform"
 
-  project_id = var.project_id
-  region     = var.region
-  prefix     = "jobtuner-prod"
-  budget     = var.budget
-
+  project_id            = var.project_id
+  region                = var.region
+  prefix                = "jobtuner-prod"
+  budget                = var.budget
+  hmac_components       = ["pipeline"]
   release_channel       = "STABLE"
   security_group        = var.security_group
   database              = { high_availability = true }
   models_retention_days = 90
-  hmac_components       = ["pipeline"]
 
   node_pools = {
     system    = { pool = "system", min_nodes = 3, max_nodes = 6 } # one a zone

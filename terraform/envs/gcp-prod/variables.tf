@@ -4,14 +4,13 @@ variable "project_id" {
 }
 
 variable "region" {
-  description = "Region of everything."
+  description = "Region of everything, such as europe-west4."
   type        = string
-  default     = "europe-west4"
 }
 
 variable "budget" {
-  description = "Monthly budget with alerts; production has one."
-  type        = object({ billing_account = string, monthly_amount = number, currency = optional(string, "USD"), emails = optional(set(string), []) })
+  description = "Monthly budget with alerts, which production must have."
+  type        = object({ billing_account = string, monthly_amount = number, currency = optional(string), emails = optional(set(string)) })
 }
 
 variable "security_group" {

@@ -36,7 +36,7 @@ output "cluster" {
   }
 }
 
-output "connect_command" {
-  description = "What gives kubectl access."
-  value       = module.cluster.connect_command
+output "commands" {
+  description = "What to type: connect gives kubectl access."
+  value       = { connect = module.cluster.connect_command }
 }

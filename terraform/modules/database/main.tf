@@ -1,27 +1,10 @@
 # PostgreSQL for MLflow, in place of the one that manifests/ runs in the cluster: backups, failover and upgrades are Google's.
 
-locals {
-  # What PostgreSQL writes to its log. Statements themselves are not logged: they hold parameters of runs.
-  flags = {
-    "cloudsql.enable_pgaudit"    = "on"
-    "log_checkpoints"            = "on"
-    "log_connections"            = "on"
-    "log_disconnections"         = "on"
-    "log_duration"               = "on"
-    "log_hostname"               = "on"
-    "log_lock_waits"             = "on"
-    "log_min_duration_statement" = "-1"
-    "log_min_error_statement"    = "error"
-    "log_min_messages"           = "warning"
-    "log_statement"              = "ddl"
-  }
-}
-
 resource "google_sql_database_instance" "mlflow" {
   project             = var.project_id
   region              = var.region
   name                = "${var.prefix}-mlflow"
-  database_version    = "POSTGRES_17"
+  database_version    = "POSTGRES_18"
   encryption_key_name = var.key
   deletion_protection = var.deletion_protection
 
@@ -64,13 +47,60 @@ resource "google_sql_database_instance" "mlflow" {
       query_insights_enabled = true
     }
 
-    dynamic "database_flags" {
-      for_each = local.flags
+    # What PostgreSQL writes to its log. Of statements only those that change tables: others hold parameters of runs.
+    database_flags {
+      name  = "cloudsql.enable_pgaudit"
+      value = "on"
+    }
 
-      content {
-        name  = database_flags.key
-        value = database_flags.value
-      }
+    database_flags {
+      name  = "log_checkpoints"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_connections"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_disconnections"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_duration"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_hostname"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_lock_waits"
+      value = "on"
+    }
+
+    database_flags {
+      name  = "log_min_duration_statement"
+      value = "-1"
+    }
+
+    database_flags {
+      name  = "log_min_error_statement"
+      value = "error"
+    }
+
+    database_flags {
+      name  = "log_min_messages"
+      value = "warning"
+    }
+
+    database_flags {
+      name  = "log_statement"
+      value = "ddl"
     }
   }
 

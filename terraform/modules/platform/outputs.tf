@@ -33,12 +33,10 @@ output "credentials" {
   sensitive   = true
 }
 
-output "database_secret" {
-  description = "Secret Manager's id of MLflow's database password; null without a database."
-  value       = one(module.database[*].password_secret)
-}
-
-output "connect_command" {
-  description = "What gives kubectl access."
-  value       = module.cluster.connect_command
+output "commands" {
+  description = "What to type: connect gives kubectl access, database_password prints MLflow's password (null without a database)."
+  value = {
+    connect           = module.cluster.connect_command
+    database_password = var.database == null ? null : "gcloud secrets versions access latest --secret ${module.database[0].password_secret} --project ${var.project_id}"
+  }
 }
