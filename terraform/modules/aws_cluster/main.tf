@@ -1,3 +1,5 @@
+# EKS: private, encrypted, logged, with Pod Identity and access by IAM alone. It has no nodes: pools are modules of their own.
+
 locals {
   # What must be there before the first node, and what it is told. The rest needs nodes to run on (module aws_addons).
   addons = {

@@ -1,3 +1,5 @@
+# A VPC with private subnets for nodes, public ones for NAT, a free way to S3, and flow logs.
+
 locals {
   # 10.0.0.0/16 → a private /18 a zone (16,384 addresses: EKS gives every pod one of them), and a public /24 a zone at the end.
   private = { for index, zone in var.zones : zone => cidrsubnet(var.range, 2, index) }

@@ -1,3 +1,5 @@
+# Repositories for images: immutable tags, scanning, clean-up.
+
 # ECR wants a repository for each image.
 resource "aws_ecr_repository" "image" {
   for_each = var.images

@@ -1,3 +1,6 @@
+# GKE Standard: regional, private, on a release channel, with Workload Identity, Shielded Nodes, Dataplane V2 and encrypted
+# Kubernetes Secrets. It has no nodes: pools are modules of their own.
+
 locals {
   # container.defaultNodeServiceAccount lets a node write its logs and metrics, and nothing else.
   # Pods have identities of their own (module identity), and cannot reach the node's.

@@ -1,3 +1,5 @@
+# A VPC-native network: private nodes, NAT for the way out, flow logs, and a rule that denies and logs what nothing allows.
+
 resource "google_compute_network" "this" {
   project                 = var.project_id
   name                    = "${var.prefix}-network"

@@ -1,3 +1,5 @@
+# One repository for all images: immutable tags, scanning, clean-up.
+
 resource "google_artifact_registry_repository" "images" {
   project       = var.project_id
   location      = var.location
