@@ -89,7 +89,7 @@ variable "nat_per_zone" {
 variable "images" {
   description = "Names of the images that are pushed; each gets a repository."
   type        = set(string)
-  default     = ["jobtuner"]
+  default     = ["python-cpu", "python-train"]
 }
 
 variable "models_retention_days" {

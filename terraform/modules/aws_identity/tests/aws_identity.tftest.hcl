@@ -35,8 +35,8 @@ run "least_privilege" {
   }
 
   assert {
-    condition     = jsondecode(aws_iam_role_policy.buckets["gateway"].policy).Statement[3].Resource == ["arn:aws:s3:::test-data/*"]
-    error_message = "The gateway writes its prediction log, and reads models."
+    condition     = jsondecode(aws_iam_role_policy.buckets["mlflow"].policy).Statement[3].Resource == ["arn:aws:s3:::test-artifacts/*"]
+    error_message = "MLflow writes artifacts and nothing else."
   }
 
   assert {

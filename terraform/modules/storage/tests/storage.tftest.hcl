@@ -41,7 +41,7 @@ run "least_privilege" {
   command = plan
 
   assert {
-    condition     = toset(keys(google_storage_bucket_iam_member.component)) == toset(["pipeline/data", "pipeline/artifacts", "pipeline/models", "mlflow/artifacts", "gateway/models", "gateway/data", "serving/models"])
+    condition     = toset(keys(google_storage_bucket_iam_member.component)) == toset(["pipeline/data", "pipeline/artifacts", "pipeline/models", "mlflow/artifacts", "gateway/models", "serving/models"])
     error_message = "Who may open which bucket is what the contract says."
   }
 
