@@ -1,7 +1,7 @@
-"""What Terraform itself says of all modules and environments: python terraform/check.py --terraform COMMAND [--plans FOLDER].
+"""What Terraform itself says of all modules and environments: python terraform/check.py --terraform COMMAND.
 
-fmt, validate everything, `terraform test` every module, plan every environment from its example values. Plans need an account, so
-they are made only by an offline Terraform (--offline); with --plans they are kept as JSON, for scan.py.
+fmt, validate everything, `terraform test` every module, plan every environment from its example values. Plans need an
+account, so they are made only by an offline Terraform (--offline), and kept as JSON for scan.py (--plans FOLDER).
 """
 
 import argparse
@@ -40,7 +40,11 @@ def steps(offline: bool, plans: Path) -> Iterator[Step]:
 def _run(command: list[str], step: Step) -> subprocess.CompletedProcess[str]:
     _, folder, arguments = step
     return subprocess.run(
-        [*command, f"-chdir={folder}", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        [*command, f"-chdir={folder}", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
 
 
@@ -56,9 +60,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run every check, whatever fails; returns 1 where one did."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--terraform", default="terraform", help="the command (default: terraform)")
-    parser.add_argument("--offline", action="store_true", help="the command needs neither network nor account: also plan")
+    parser.add_argument(
+        "--offline", action="store_true", help="the command needs neither network nor account: also plan"
+    )
     parser.add_argument("--plans", type=Path, default=ROOT / ".terraform" / "plans", help="folder for plans")
-    parser.add_argument("--only", default="", help="only steps whose name contains this, such as 'test modules/gpu_pool'")
+    parser.add_argument(
+        "--only", default="", help="only steps whose name contains this, such as 'test modules/gpu_pool'"
+    )
     options = parser.parse_args(arguments)
     command, plans = shlex.split(options.terraform), options.plans.resolve()
     plans.mkdir(parents=True, exist_ok=True)
@@ -74,7 +82,10 @@ def main(arguments: list[str] | None = None) -> int:
         if done.returncode:
             failed.append(step[0])
             print(done.stdout)
-    print(f"{len(chosen) - len(failed)} of {len(chosen)} steps passed" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    print(
+        f"{len(chosen) - len(failed)} of {len(chosen)} steps passed"
+        + (f"; failed: {', '.join(failed)}" if failed else "")
+    )
     if options.offline and not options.only and not failed:
         _export(command, plans)
     return 1 if failed else 0

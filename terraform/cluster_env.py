@@ -5,8 +5,8 @@ Writes manifests/clusters/<env>/, a component that an overlay lists last:
     cluster.env          what the cluster is called, where its buckets and images are
     kustomization.yaml   our images from that registry; on Google Cloud, which service account each component acts as
 
-`--credentials COMPONENT` prints that component's S3 key instead, as lines for `kubectl create secret --from-env-file=/dev/stdin`:
-a secret goes through a pipe, never into a file.
+`--credentials COMPONENT` prints that component's S3 key instead, as lines for
+`kubectl create secret --from-env-file=/dev/stdin`: a secret goes through a pipe, never into a file.
 """
 
 import argparse
@@ -34,7 +34,9 @@ def env_file(values: dict[str, str]) -> str:
     expected = CONTRACT["cluster_env"]
     if set(values) != set(expected):
         odd = sorted(set(values) ^ set(expected))
-        raise ValueError(f"The output cluster_env and contract.json differ in {', '.join(odd)}; apply this version first.")
+        raise ValueError(
+            f"The output cluster_env and contract.json differ in {', '.join(odd)}; apply this version first."
+        )
     broken = sorted(key for key, value in values.items() if "\n" in value)
     if broken:
         raise ValueError(f"The output cluster_env has a line break in {', '.join(broken)}; one line is accepted.")
@@ -103,7 +105,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--env", required=True, choices=known, help="which environment")
     parser.add_argument("--terraform", default="terraform", help="the command (default: terraform)")
-    parser.add_argument("--to", type=Path, default=ROOT.parent / "manifests" / "clusters", help="folder of the components")
+    parser.add_argument(
+        "--to", type=Path, default=ROOT.parent / "manifests" / "clusters", help="folder of the components"
+    )
     parser.add_argument("--credentials", metavar="COMPONENT", help="print this component's S3 key instead")
     options = parser.parse_args(arguments)
     try:

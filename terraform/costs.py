@@ -1,6 +1,6 @@
 """What an environment costs, from the prices in prices.json: python terraform/costs.py [--write].
 
-How many nodes always run is read from the environments themselves (min_nodes). --write puts the table into terraform/README.md.
+How many nodes always run is read from the environments themselves (min_nodes). --write puts the table into the README.
 """
 
 import argparse
@@ -31,7 +31,9 @@ def monthly(items: dict[str, float], prices: dict[str, Any]) -> float:
     for name, quantity in items.items():
         found = [(prices[unit][name], hours) for unit, hours in _units(prices) if name in prices[unit]]
         if len(found) != 1:
-            raise ValueError(f"prices.json has {len(found)} prices for '{name}'; accepted is one, in per_hour or per_month.")
+            raise ValueError(
+                f"prices.json has {len(found)} prices for '{name}'; accepted is one, in per_hour or per_month."
+            )
         price, times = found[0]
         total += quantity * price * times
     return total
@@ -43,7 +45,10 @@ def _units(prices: dict[str, Any]) -> list[tuple[str, float]]:
 
 def table(prices: dict[str, Any]) -> str:
     """The costs of each environment as Markdown: idle a month, a busy GPU an hour, a training run."""
-    rows = ["| environment | idle, a month | a busy GPU, an hour more | a training run, besides idle |", "|---|---|---|---|"]
+    rows = [
+        "| environment | idle, a month | a busy GPU, an hour more | a training run, besides idle |",
+        "|---|---|---|---|",
+    ]
     for name, part in prices["environments"].items():
         nodes = idle_nodes(name)
         idle = monthly(part["always"], prices) + nodes * monthly(part["each_node_always"], prices)

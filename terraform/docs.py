@@ -9,7 +9,9 @@ from pathlib import Path
 __all__ = ["Block", "blocks", "main", "readme"]
 
 MODULES = Path(__file__).parent / "modules"
-_BLOCK = re.compile(r'^(variable|output|resource|data|ephemeral) "(\w+)"(?: "(\w+)")? \{\n(.*?)^\}', re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r'^(variable|output|resource|data|ephemeral) "(\w+)"(?: "(\w+)")? \{\n(.*?)^\}', re.MULTILINE | re.DOTALL
+)
 # `terraform fmt` indents arguments by two blanks, so what follows one and is indented deeper belongs to it.
 _ARGUMENT = re.compile(r"^ {2}(\w+) += (.*(?:\n(?: {3,}|  [\]})]).*)*)", re.MULTILINE)
 

@@ -49,7 +49,9 @@ def load_skips(path: Path) -> list[Skip]:
     skips = []
     for entry in yaml.safe_load(path.read_text()):
         if sorted(entry) != ["check", "resource", "why"] or not all(entry.values()):
-            raise ValueError(f"{path}: {entry} is no skip; accepted are the keys check, resource and why, none of them empty.")
+            raise ValueError(
+                f"{path}: {entry} is no skip; accepted are the keys check, resource and why, none of them empty."
+            )
         skips.append(Skip(**entry))
     return skips
 
@@ -63,7 +65,9 @@ def findings(report: Any) -> Iterator[Finding]:
     for part in report if isinstance(report, list) else [report]:
         results = part.get("results", {})
         if results.get("parsing_errors"):
-            raise ValueError(f"checkov could not read {', '.join(results['parsing_errors'])}; run terraform validate there.")
+            raise ValueError(
+                f"checkov could not read {', '.join(results['parsing_errors'])}; run terraform validate there."
+            )
         for item in results.get("failed_checks", []):
             yield Finding(item["check_id"], item["resource"], item["file_path"], item["check_name"])
 
@@ -90,7 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Scan, and print what is open; returns 1 where something is."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--checkov", required=True, help="the command, from requirements/scanners.lock")
-    parser.add_argument("--plans", type=Path, help="folder with plans as JSON (check.py --plans); without: the code alone")
+    parser.add_argument(
+        "--plans", type=Path, help="folder with plans as JSON (check.py --plans); without: the code alone"
+    )
     options = parser.parse_args(arguments)
     skips = load_skips(ROOT / "skips.yaml")
     try:
@@ -110,7 +116,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"✗ skips.yaml: {skip.check} on {skip.resource} covers nothing any more; delete it.")
     else:
         stale = []
-    print(f"checkov: {' + '.join(map(str, passed))} checks passed, {len(open_)} failed, {len(found) - len(open_)} skipped with a reason")
+    counts = f"{' + '.join(map(str, passed))} checks passed, {len(open_)} failed"
+    print(f"checkov: {counts}, {len(found) - len(open_)} skipped with a reason")
     # A report without a single passed check is one of an empty folder.
     return 1 if open_ or stale or not all(passed) else 0
 

@@ -29,11 +29,11 @@ _Loader.add_multi_constructor("!", lambda loader, suffix, node: str(node.value))
 def documents(folder: Path) -> Iterator[tuple[str, Any]]:
     """All YAML documents below `folder`, and those written as text in kustomize patches, with where they stand."""
     for path in sorted([*folder.rglob("*.yaml"), *folder.rglob("*.yml")]):
-        for document in yaml.load_all(path.read_text(), Loader=_Loader):  # noqa: S506  (a SafeLoader)
+        for document in yaml.load_all(path.read_text(), Loader=_Loader):
             where = str(path.relative_to(folder))
             yield where, document
             for text in _patches(document):
-                yield from ((f"{where} (patch)", part) for part in yaml.load_all(text, Loader=_Loader))  # noqa: S506
+                yield from ((f"{where} (patch)", part) for part in yaml.load_all(text, Loader=_Loader))
 
 
 def _patches(node: Any) -> Iterator[str]:
@@ -95,7 +95,9 @@ def _accounts(node: dict[str, Any], contract: dict[str, Any]) -> Iterator[str]:
     if node.get("kind") == "ServiceAccount":
         # In the subject of a binding, name and namespace stand beside the kind.
         place = node.get("metadata") or node
-        if (place.get("namespace"), place.get("name")) not in known and place.get("namespace") not in FOREIGN_NAMESPACES:
+        if (place.get("namespace"), place.get("name")) not in known and place.get(
+            "namespace"
+        ) not in FOREIGN_NAMESPACES:
             yield f"service account {place.get('namespace')}/{place.get('name')}"
 
 

@@ -66,7 +66,10 @@ def test_compiled_pipeline_asks_for_what_the_cluster_has() -> None:
     tasks = list(_task_settings())
     assert tasks
     for name, task in tasks:
-        for kind, source, entries in (("config_map", "configMapAsEnv", "configMap"), ("secret", "secretAsEnv", "secret")):
+        for kind, source, entries in (
+            ("config_map", "configMapAsEnv", "configMap"),
+            ("secret", "secretAsEnv", "secret"),
+        ):
             for item in task.get(source, []):
                 assert item[f"{entries}Name"] == CONTRACT[kind]["name"], name
                 assert {pair[f"{entries}Key"] for pair in item["keyToEnv"]} <= set(CONTRACT[kind]["keys"]), name
@@ -151,7 +154,10 @@ def test_names_are_found_wherever_they_stand(document: dict[str, Any]) -> None:
 
 
 def test_a_rename_in_the_contract_is_found_in_documents() -> None:
-    renamed = {**CONTRACT, "taints": {**CONTRACT["taints"], "gpu": {"key": "gpu", "value": "yes", "effect": "NoSchedule"}}}
+    renamed = {
+        **CONTRACT,
+        "taints": {**CONTRACT["taints"], "gpu": {"key": "gpu", "value": "yes", "effect": "NoSchedule"}},
+    }
     assert any("nvidia.com/gpu" in what for what in violations(yaml.safe_load(GOOD), renamed))
 
 

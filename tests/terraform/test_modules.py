@@ -1,4 +1,4 @@
-"""How the Terraform code is written: every variable typed, described and, where the set is closed, validated with a message."""
+"""How the Terraform code is written: every variable typed, described and, where its set is closed, validated."""
 
 import re
 import shutil
@@ -25,7 +25,18 @@ def _code(folder: Path) -> str:
 
 
 def test_there_are_all_modules_and_environments() -> None:
-    gcp = {"network", "encryption", "cluster", "node_pool", "gpu_pool", "storage", "registry", "identity", "budget", "platform"}
+    gcp = {
+        "network",
+        "encryption",
+        "cluster",
+        "node_pool",
+        "gpu_pool",
+        "storage",
+        "registry",
+        "identity",
+        "budget",
+        "platform",
+    }
     aws_only = {"aws_addons"}
     expected = gcp | {f"aws_{name}" for name in gcp} | aws_only | {"contract", "database"}
     assert {module.name for module in MODULES} == expected
@@ -45,7 +56,10 @@ def test_variables_and_outputs_are_typed_and_described(folder: Path) -> None:
 def test_validations_say_what_came_and_what_is_accepted(folder: Path) -> None:
     messages = re.findall(r'variable "(\w+)" \{(?:(?!\n\}).)*?error_message = "(.*?)"\n', _code(folder), re.DOTALL)
     for name, message in messages:
-        assert "accepted" in message or "accepts" in message or "needs one" in message or "need one" in message, (name, message)
+        assert "accepted" in message or "accepts" in message or "needs one" in message or "need one" in message, (
+            name,
+            message,
+        )
         assert f"var.{name}" in message or name in message, (name, message)
 
 
@@ -73,7 +87,9 @@ def test_readme_is_up_to_date(module: Path) -> None:
 @pytest.mark.parametrize("folder", ENVIRONMENTS, ids=lambda folder: folder.name)
 def test_environment_is_short_and_has_examples(folder: Path) -> None:
     assert len(_code(folder).splitlines()) <= 80
-    assert re.search(r'backend "(gcs|s3)" \{\}', _code(folder)), "a partial backend: the bucket differs from user to user"
+    assert re.search(r'backend "(gcs|s3)" \{\}', _code(folder)), (
+        "a partial backend: the bucket differs from user to user"
+    )
     assert (folder / "backend.hcl.example").is_file()
     values = (folder / f"{folder.name}.tfvars.example").read_text()
     required = [
@@ -101,5 +117,7 @@ def test_no_file_is_a_copy(folder: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not installed")
 def test_code_is_formatted() -> None:
-    done = subprocess.run(["terraform", "fmt", "-check", "-recursive", str(TERRAFORM)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["terraform", "fmt", "-check", "-recursive", str(TERRAFORM)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,7 +1,6 @@
 """The scripts beside the Terraform code: documents, costs, kustomize inputs, the scanner's judge."""
 
 import json
-import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ def _values(cloud: str = "gcp") -> dict[str, str]:
 
 
 def test_blocks_reads_multi_line_arguments() -> None:
-    code = 'variable "pools" {\n  description = "Pools | all."\n  type = map(object({\n    name = string\n  }))\n  default     = {}\n}\n'
+    arguments = "  type = map(object({\n    name = string\n  }))\n  default     = {}\n"
+    code = f'variable "pools" {{\n  description = "Pools | all."\n{arguments}}}\n'
     (block,) = blocks(code)
     assert (block.kind, block.name) == ("variable", "pools")
     assert block.arguments["type"] == "map(object({\n    name = string\n  }))"
@@ -45,7 +45,9 @@ def test_cluster_env_refuses_other_keys_and_line_breaks() -> None:
 def test_component_annotates_every_account_with_its_identity_on_google_cloud() -> None:
     document = yaml.safe_load(cluster_env.component("gcp-dev", _values()))
     patches = [yaml.safe_load(item["patch"]) for item in document["patches"]]
-    assert {patch["metadata"]["name"] for patch in patches} == {CONTRACT["service_accounts"][name]["name"] for name in CONTRACT["access"]}
+    assert {patch["metadata"]["name"] for patch in patches} == {
+        CONTRACT["service_accounts"][name]["name"] for name in CONTRACT["access"]
+    }
     assert patches[0]["metadata"]["annotations"] == {"iam.gke.io/gcp-service-account": "value-of-identity_pipeline"}
     assert [what for patch in patches for what in violations(patch, CONTRACT)] == []
     assert document["images"][0] == {"name": "jobtuner/python-cpu", "newName": "value-of-image_registry/python-cpu"}
@@ -61,16 +63,15 @@ def fake_terraform(tmp_path: Path) -> str:
     outputs = {"cluster_env": _values(), "credentials": {"pipeline": {"access_key": "AK", "secret_key": "SK"}}}
     (tmp_path / "outputs.json").write_text(json.dumps(outputs))
     command = tmp_path / "terraform"
-    command.write_text(
-        f"#!/usr/bin/env python3\nimport json, sys\nprint(json.dumps(json.load(open({str(tmp_path / 'outputs.json')!r}))[sys.argv[-1]]))\n"
-    )
+    read = f"json.load(open({str(tmp_path / 'outputs.json')!r}))[sys.argv[-1]]"
+    command.write_text(f"#!/usr/bin/env python3\nimport json, sys\nprint(json.dumps({read}))\n")
     command.chmod(command.stat().st_mode | stat.S_IXUSR)
     return str(command)
 
 
 def test_cluster_env_writes_the_component(fake_terraform: str, tmp_path: Path) -> None:
     assert cluster_env.main(["--env", "gcp-dev", "--terraform", fake_terraform, "--to", str(tmp_path)]) == 0
-    assert sorted(os.listdir(tmp_path / "gcp-dev")) == ["cluster.env", "kustomization.yaml"]
+    assert sorted(path.name for path in (tmp_path / "gcp-dev").iterdir()) == ["cluster.env", "kustomization.yaml"]
 
 
 def test_credentials_go_to_the_pipe_and_no_file(fake_terraform: str, tmp_path: Path, capsys: Any) -> None:
@@ -95,7 +96,11 @@ def test_monthly_cost_is_quantity_times_price_times_hours() -> None:
 
 
 def test_idle_nodes_are_read_from_the_environment() -> None:
-    assert {name: costs.idle_nodes(name) for name in PRICES["environments"]} == {"gcp-dev": 1, "gcp-prod": 3, "aws-dev": 1}
+    assert {name: costs.idle_nodes(name) for name in PRICES["environments"]} == {
+        "gcp-dev": 1,
+        "gcp-prod": 3,
+        "aws-dev": 1,
+    }
 
 
 def test_cost_table_of_the_readme_is_up_to_date() -> None:
