@@ -50,10 +50,12 @@ def component(env: str, values: dict[str, str]) -> str:
         "# A component: list it last, after the one that sets tags.",
         "apiVersion: kustomize.config.k8s.io/v1alpha1",
         "kind: Component",
+        "# What an overlay's replacements can take values from, and what tells people where the cluster stands.",
         "configMapGenerator:",
         "  - name: jobtuner-cluster",
         f"    namespace: {CONTRACT['namespaces']['platform']}",
         "    envs: [cluster.env]",
+        "    options: {disableNameSuffixHash: true}",
         "images:",
     ]
     for image in IMAGES:
@@ -92,7 +94,7 @@ def credentials(keys: dict[str, dict[str, str]], name: str) -> str:
 
 
 def _output(terraform: str, env: str, name: str) -> Any:
-    command = [*shlex.split(terraform), f"-chdir={ROOT / 'envs' / env}", "output", "-json", name]
+    command = [*shlex.split(terraform), f"-chdir={ROOT / 'envs' / env}", "output", "-no-color", "-json", name]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"{shlex.join(command)} failed; was the environment applied? {done.stderr.strip()}")
