@@ -111,10 +111,8 @@ resource "aws_eks_addon" "this" {
 }
 
 resource "aws_eks_addon" "disks" {
-  cluster_name = var.cluster_name
-  addon_name   = "aws-ebs-csi-driver"
-  # EKS has no default storage class any more: without one every volume claim of manifests/ would wait for ever.
-  configuration_values        = jsonencode({ defaultStorageClass = { enabled = true } })
+  cluster_name                = var.cluster_name
+  addon_name                  = "aws-ebs-csi-driver"
   resolve_conflicts_on_create = "OVERWRITE"
   resolve_conflicts_on_update = "OVERWRITE"
 
@@ -124,6 +122,18 @@ resource "aws_eks_addon" "disks" {
   }
 
   depends_on = [aws_iam_role_policy_attachment.this, aws_iam_role_policy.disks]
+}
+
+# EKS has no default storage class any more: without one every volume claim of manifests/ would wait for ever. This one
+# encrypts with our key. It is a chart of ten lines beside this file, so that one provider is enough.
+resource "helm_release" "storage_class" {
+  name      = "jobtuner-storage-class"
+  namespace = "kube-system"
+  chart     = "${path.module}/storage-class"
+
+  values = [yamlencode({ key = var.disk_key })]
+
+  depends_on = [aws_eks_addon.disks]
 }
 
 resource "helm_release" "autoscaler" {
@@ -144,7 +154,8 @@ resource "helm_release" "autoscaler" {
       scale-down-unneeded-time    = "5m" # an idle GPU is the dearest thing here; the chart's 10 minutes are twice as long
       skip-nodes-with-system-pods = false
     }
-    expanderPriorities = { 20 = [".*-spot.*"], 10 = [".*"] } # Spot first, where a pod may run on either
+    # Spot first, where a pod may run on either. As text: the autoscaler wants numbers as keys, which yamlencode would quote.
+    expanderPriorities = "20:\n  - .*-spot.*\n10:\n  - .*\n"
   })]
 
   depends_on = [aws_eks_pod_identity_association.autoscaler, aws_iam_role_policy.autoscaler, aws_eks_addon.this]

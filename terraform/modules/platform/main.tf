@@ -8,10 +8,10 @@ locals {
   labels = merge({ app = "jobtuner", environment = var.prefix }, var.labels)
 
   services = toset([
-    "artifactregistry.googleapis.com", "billingbudgets.googleapis.com", "cloudkms.googleapis.com", "compute.googleapis.com",
-    "container.googleapis.com", "containerscanning.googleapis.com", "iam.googleapis.com", "logging.googleapis.com",
-    "monitoring.googleapis.com", "secretmanager.googleapis.com", "servicenetworking.googleapis.com", "sqladmin.googleapis.com",
-    "storage.googleapis.com",
+    "artifactregistry.googleapis.com", "billingbudgets.googleapis.com", "cloudkms.googleapis.com",
+    "cloudresourcemanager.googleapis.com", "compute.googleapis.com", "container.googleapis.com",
+    "containerscanning.googleapis.com", "iam.googleapis.com", "logging.googleapis.com", "monitoring.googleapis.com",
+    "secretmanager.googleapis.com", "servicenetworking.googleapis.com", "sqladmin.googleapis.com", "storage.googleapis.com",
   ])
 }
 

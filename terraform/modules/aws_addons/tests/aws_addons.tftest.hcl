@@ -16,8 +16,8 @@ run "what_gke_brings_along" {
   command = plan
 
   assert {
-    condition     = toset(keys(aws_eks_addon.this)) == toset(["coredns", "metrics-server"]) && jsondecode(aws_eks_addon.disks.configuration_values).defaultStorageClass.enabled
-    error_message = "DNS, metrics, disks and a default storage class."
+    condition     = toset(keys(aws_eks_addon.this)) == toset(["coredns", "metrics-server"]) && yamldecode(helm_release.storage_class.values[0]).key == var.disk_key
+    error_message = "DNS, metrics, and a default storage class that encrypts with our key."
   }
 
   assert {
