@@ -57,6 +57,7 @@ module "cluster" {
   range_names            = module.network.range_names
   secrets_key            = module.encryption.keys.cluster
   authorized_networks    = var.authorized_networks
+  dns_endpoint           = var.dns_endpoint
   security_group         = var.security_group
   release_channel        = var.release_channel
   maintenance_exclusions = var.maintenance_exclusions

@@ -64,6 +64,12 @@ variable "authorized_networks" {
   default     = {}
 }
 
+variable "dns_endpoint" {
+  description = "Whether the control plane's DNS name answers from outside the network; IAM checks each call."
+  type        = bool
+  default     = true
+}
+
 variable "security_group" {
   description = "Google Group for RBAC: gke-security-groups@your-domain; null: none."
   type        = string
