@@ -1,6 +1,6 @@
 """From Terraform's outputs to kustomize: python terraform/cluster_env.py --env gcp-dev.
 
-Writes manifests/clusters/<env>/, a component that an overlay lists last:
+Writes manifests/clusters/<env>/, a component that an overlay lists after images:
 
     cluster.env          what the cluster is called, where its buckets and images are
     kustomization.yaml   our images from that registry; on Google Cloud, which service account each component acts as
@@ -47,7 +47,7 @@ def component(env: str, values: dict[str, str]) -> str:
     """The kustomization that brings `values` into an overlay."""
     lines = [
         f"# Written by terraform/cluster_env.py --env {env}: change Terraform, then run it again.",
-        "# A component: list it last, after the one that sets tags.",
+        "# A component: list it after the one that sets tags (images).",
         "apiVersion: kustomize.config.k8s.io/v1alpha1",
         "kind: Component",
         "# What an overlay's replacements can take values from, and what tells people where the cluster stands.",

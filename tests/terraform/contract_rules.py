@@ -95,10 +95,11 @@ def _accounts(node: dict[str, Any], contract: dict[str, Any]) -> Iterator[str]:
     if node.get("kind") == "ServiceAccount":
         # In the subject of a binding, name and namespace stand beside the kind.
         place = node.get("metadata") or node
-        if (place.get("namespace"), place.get("name")) not in known and place.get(
-            "namespace"
-        ) not in FOREIGN_NAMESPACES:
-            yield f"service account {place.get('namespace')}/{place.get('name')}"
+        namespace, name = place.get("namespace"), place.get("name")
+        # A patch may name the account alone: kustomize finds the namespace.
+        same = {item for item in known if item == (namespace, name) or (namespace is None and item[1] == name)}
+        if not same and namespace not in FOREIGN_NAMESPACES:
+            yield f"service account {namespace}/{name}"
 
 
 def _selectors(node: dict[str, Any], contract: dict[str, Any]) -> Iterator[str]:

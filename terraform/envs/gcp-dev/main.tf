@@ -22,7 +22,7 @@ module "platform" {
   prefix          = "jobtuner-dev"
   protected       = false
   budget          = var.budget
-  hmac_components = ["pipeline"]
+  hmac_components = ["pipeline", "mlflow", "gateway", "serving"] # for manifests/features/external-store
 
   node_pools = {
     system    = { pool = "system", min_nodes = 1, max_nodes = 3 }

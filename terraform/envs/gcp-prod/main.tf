@@ -21,7 +21,7 @@ module "platform" {
   region                = var.region
   prefix                = "jobtuner-prod"
   budget                = var.budget
-  hmac_components       = ["pipeline"]
+  hmac_components       = ["pipeline", "mlflow", "gateway", "serving"] # for manifests/features/external-store
   release_channel       = "STABLE"
   security_group        = var.security_group
   database              = { high_availability = true }
