@@ -5,7 +5,7 @@ module "contract" {
 }
 
 locals {
-  # GPUs a node → instance type. What is not here does not exist at AWS. Source: EC2, "Accelerated computing instances".
+  # GPUs a node → instance type, from memory of the EC2 documentation: compare before the first apply. Others do not exist.
   machines = {
     l4   = { 1 = "g6.2xlarge", 4 = "g6.12xlarge", 8 = "g6.48xlarge" }
     a100 = { 8 = "p4d.24xlarge" }

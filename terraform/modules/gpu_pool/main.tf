@@ -10,7 +10,7 @@ module "contract" {
 
 locals {
   # GPUs a node → machine type and local SSDs (375 GB each). G2 and A2 take as many as are asked for, up to these; A3 always
-  # has these. Source: Compute Engine, "GPU machine types" and "About Local SSD disks".
+  # has these. From memory of Compute Engine's documentation: compare before the first apply.
   profiles = {
     l4 = {
       type = "nvidia-l4"
