@@ -123,7 +123,7 @@ def test_a_kill_after_any_write_and_a_second_call_end_where_one_call_ends(tmp_pa
         for version, expected in (("1", None), ("2", "1"), ("3", "2")):
             promote(registry, NAME, version, expected)
         try:
-            roll_back(Dying(registry, writes), NAME)  # type: ignore[arg-type]
+            roll_back(Dying(registry, writes), NAME)
         except Killed:
             roll_back(registry, NAME)
             assert champion(registry) == "2"

@@ -1,7 +1,7 @@
 """The register stage: what ends up in the registry, whatever happens on the way."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from jobtuner.config import Config, load_config
-from jobtuner.contracts import ModelVersion, TrainedModel
+from jobtuner.contracts import Contract, ModelVersion, TrainedModel
 from jobtuner.errors import ContractError, ModelError, TrackingError
 from jobtuner.register.answers import Answers
 from jobtuner.register.promotion import promote, roll_back
@@ -305,12 +305,12 @@ def test_the_version_is_complete(registry: MemoryRegistry, tmp_path: Path, stand
 def test_inputs_that_do_not_belong_together_are_refused(
     registry: MemoryRegistry, tmp_path: Path, part: str, message: str
 ) -> None:
-    made = {
+    make: dict[str, Callable[[], Contract]] = {
         "evaluate": lambda: contract_samples.report(tmp_path / "other", model_fingerprint="0" * 64),
         "export": lambda: samples.exported(tmp_path / "other", "0" * 64),
         "prepare": lambda: samples.prepared(tmp_path / "other", "0" * 64),
-    }[part]()
-    folders = {**inputs(tmp_path), part: made.folder}
+    }
+    folders = {**inputs(tmp_path), part: make[part]().folder}
     with pytest.raises(ContractError, match=message):
         register_into(registry, folders, tmp_path / "out")
     assert not registry.candidates
