@@ -131,7 +131,7 @@ def compare(first: Side, second: Side, seed: int = 0) -> Comparison:
     one, two = one.only(ids), two.only(ids)
     gains = {}
     for metric in ("macro_f1", "accuracy"):
-        gains[metric], test = paired(two, one, metric, seed)  # type: ignore[arg-type]  # the two literals
+        gains[metric], test = paired(two, one, metric, seed)
     return Comparison(
         first, second, len(ids), _differing(first, second), (intervals(one, seed), intervals(two, seed)), gains, test
     )

@@ -7,7 +7,7 @@ where one call would have ended.
 import time
 from dataclasses import dataclass
 
-from jobtuner.errors import ConfigError, TrackingError
+from jobtuner.errors import ConfigError
 from jobtuner.register.registry import (
     CHAMPION,
     REPLACES,
@@ -33,33 +33,28 @@ class Rollback:
     sentence: str
 
 
-def promote(registry: Registry, name: str, version: str, expected: str | None) -> None:
-    """Make a version champion.
+def promote(registry: Registry, name: str, version: str, expected: str | None) -> bool:
+    """Make a version champion, unless another one has become champion since it was compared; return whether it is.
 
     Args:
         registry: where it lies.
         name: the model's name there.
         version: the new champion.
         expected: the champion that it was compared with; None: there was none.
-
-    Raises:
-        TrackingError: another version has become champion since: the comparison is no longer about the champion.
     """
     with registry.lock():
         versions = registry.versions(name)
         champion = champion_of(versions)
         found = None if champion is None else champion.version
         if found == version:
-            return
+            return True
         if found != expected:
-            raise TrackingError(
-                f"Version {found} of {name} became champion while version {version} was compared with "
-                f"{'no champion' if expected is None else f'version {expected}'}. Run the stage register again."
-            )
+            return False
         registry.mark(name, version, REPLACES, found or "")
         if any(item.version == version and item.marks.get(RESTORED) for item in versions):
             registry.mark(name, version, RESTORED, "")
         registry.set_alias(name, CHAMPION, version)
+        return True
 
 
 def roll_back(registry: Registry, name: str, to: str | None = None) -> Rollback:

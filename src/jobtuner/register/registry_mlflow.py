@@ -5,6 +5,7 @@ Marks and aliases come last. Every step looks first for what a killed run has le
 makes a second version of the same model.
 """
 
+import hashlib
 import json
 import tempfile
 from contextlib import AbstractContextManager
@@ -174,8 +175,17 @@ def _tags(candidate: Candidate) -> dict[str, str]:
         "data_fingerprint": candidate.data_fingerprint,
         "metrics": dict(candidate.metrics),
         "temperature": candidate.temperature,
+        "files": _digest(candidate),
     }
     return {"model_fingerprint": candidate.fingerprint, _EVALUATION: json.dumps(evaluation, sort_keys=True)}
+
+
+def _digest(candidate: Candidate) -> str:
+    """Of the files that hold results: where it differs they are written anew."""
+    digest = hashlib.sha256()
+    for inside in sorted(candidate.measured):
+        digest.update(inside.encode() + b"\0" + candidate.files[inside].read_bytes())
+    return digest.hexdigest()
 
 
 def _registered(version: "ModelVersion", aliases: list[str]) -> RegisteredModel:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jobtuner.config import Config
 from jobtuner.contracts import CONTRACT_FILE, EvalReport, ExportedModel, ModelVersion, PreparedData, TrainedModel
-from jobtuner.errors import ContractError, ModelError
+from jobtuner.errors import ContractError, ModelError, TrackingError
 from jobtuner.register.answers import ANSWERS_FILE, Answers, measure, paired
 from jobtuner.register.champion import Load, champion_answers, champion_parameters
 from jobtuner.register.gate import Challenger, Decision, Rival, Unmeasured, decide
@@ -36,6 +36,7 @@ __all__ = ["SETTINGS_FILE", "register", "run"]
 SETTINGS_FILE = "settings.json"
 """The recipe of a version as dotted keys, as the tracker has it; `jobtuner compare` tells versions apart by it."""
 
+_ATTEMPTS = 5  # comparisons with a champion that keeps changing: as many runs would have to end at the same moment
 _EXAMPLES = "examples"
 _CARD = "model_card.md"
 
@@ -107,7 +108,35 @@ def register(
     after the version: a run that is killed and repeated ends with one version and the same aliases.
     """
     given, name = _Inputs.load(inputs), config.register_.model_name
-    trained, report = given.trained, given.report
+    for _ in range(_ATTEMPTS):
+        decision, champion, text = _judge(config, given, registry, out_dir, load)
+        version = registry.register(name, _candidate(given.trained, given.report, out_dir))
+        registry.set_alias(name, CHALLENGER, version)
+        if not decision.promoted or promote(registry, name, version, champion):
+            break
+    else:
+        raise TrackingError(
+            f"The champion of {name} changed {_ATTEMPTS} times while version {version} was compared with it. Run the "
+            "stage register again when the other runs are done."
+        )
+    return ModelVersion(
+        folder=out_dir,
+        fingerprint=hashlib.sha256("\n".join((name, version, given.trained.fingerprint, text)).encode()).hexdigest(),
+        name=name,
+        version=version,
+        aliases=next(item.aliases for item in registry.versions(name) if item.version == version),
+        promoted=decision.promoted,
+        reasons=[item.sentence for item in decision.comparisons],
+        model_fingerprint=given.trained.fingerprint,
+        tracking_uri=without_credentials(tracking_uri),
+    ).save()
+
+
+def _judge(
+    config: Config, given: _Inputs, registry: Registry, out_dir: Path, load: Load
+) -> tuple[Decision, str | None, str]:
+    """Compare, decide, and write everything about it; the decision, the version of the champion, and decision.json."""
+    report = given.report
     ours = Answers.of_report(report, given.prepared)
     theirs = Answers.of_report(report, given.prepared, "baseline_predictions.jsonl")
     if len(ours.rows) != report.examples:
@@ -115,33 +144,19 @@ def register(
             f"The report in {report.folder} counts {report.examples} test ads, its predictions answer "
             f"{len(ours.rows)}. Run the stage evaluate again."
         )
-    versions = registry.versions(name)
-    champion = _champion(versions, trained)
+    versions = registry.versions(config.register_.model_name)
+    champion = _champion(versions, given.trained)
     baseline = _rival(config, ours, theirs, report.baseline)
     rival = None if champion is None else _champion_rival(config, given, ours, registry, champion, out_dir, load)
     decision = decide(_challenger(given, ours, versions), baseline, rival, config.gate)
     text = _decision_json(config, decision, champion, given)
     (out_dir / "decision.json").write_text(text, encoding="utf-8")
-    card = model_card(config, given.prepared, trained, report, decision, ours, theirs)
+    card = model_card(config, given.prepared, given.trained, report, decision, ours, theirs)
     (out_dir / _CARD).write_text(card, encoding="utf-8")
     ours.save(out_dir / ANSWERS_FILE)
     settings = json.dumps(recipe_parameters(config), ensure_ascii=False, indent=1, sort_keys=True)
     (out_dir / SETTINGS_FILE).write_text(settings, encoding="utf-8")
-    version = registry.register(name, _candidate(trained, report, out_dir))
-    registry.set_alias(name, CHALLENGER, version)
-    if decision.promoted:
-        promote(registry, name, version, None if champion is None else champion.version)
-    return ModelVersion(
-        folder=out_dir,
-        fingerprint=hashlib.sha256("\n".join((name, version, trained.fingerprint, text)).encode()).hexdigest(),
-        name=name,
-        version=version,
-        aliases=next(item.aliases for item in registry.versions(name) if item.version == version),
-        promoted=decision.promoted,
-        reasons=[item.sentence for item in decision.comparisons],
-        model_fingerprint=trained.fingerprint,
-        tracking_uri=without_credentials(tracking_uri),
-    ).save()
+    return decision, None if champion is None else champion.version, text
 
 
 def _champion(versions: list[RegisteredModel], trained: TrainedModel) -> RegisteredModel | None:

@@ -1,10 +1,15 @@
-"""Registers models in processes that are killed, for `test_kills`. MLflow is imported once, before the forks.
+"""Registers models in processes that are killed, or all at once, for `test_kills`.
 
-usage: python -m tests.unit.register.killed_runs FOLDER SCENARIOS
+MLflow is imported once, before the forks.
+
+usage: python -m tests.unit.register.killed_runs FOLDER SCENARIOS|COUNT
 
 SCENARIOS is a JSON list of lists of numbers. For each list a model of its own is registered: one child process a number
 runs the stage and kills itself with SIGKILL right after so many writes, and a last one repeats it undisturbed. One JSON
 line a scenario: how each child ended, and what the registry then holds.
+
+With a COUNT so many children register one equally good model each, under one name, at the same moment, in a registry
+that is not there yet; one JSON line.
 """
 
 import importlib
@@ -49,6 +54,11 @@ class KillingClient:
 
 def in_child(work: Callable[[], None]) -> int:
     """Run in a forked process; its exit code, or minus the number of the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(start(work), 0)[1])
+
+
+def start(work: Callable[[], None]) -> int:
+    """Run in a forked process; its id."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -57,7 +67,7 @@ def in_child(work: Callable[[], None]) -> int:
             code = 0
         finally:
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return child
 
 
 def run(uri: str, folder: Path, places: Mapping[str, Path], name: str, writes: int | None) -> None:
@@ -69,6 +79,23 @@ def run(uri: str, folder: Path, places: Mapping[str, Path], name: str, writes: i
     out = folder / f"out-{name}"
     out.mkdir(exist_ok=True)
     register(config, places, out, registry, uri)
+
+
+def at_once(uri: str, folder: Path, count: int) -> dict[str, Any]:
+    """Register `count` models under one name in as many processes."""
+    places = [inputs(folder / f"inputs-{number}", f"{number:x}" * 64) for number in range(count)]
+    children = []
+    for number in range(count):
+        (folder / str(number)).mkdir()
+        children.append(start(partial(run, uri, folder / str(number), places[number], "shared", None)))
+    ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    versions = MlflowRegistry(uri, "jobtuner").versions("shared")
+    return {
+        "ended": ended,
+        "fingerprints": sorted(item.fingerprint[0] for item in versions),
+        "champions": [item.version for item in versions if "champion" in item.aliases],
+        "replaced": [item.version for item in versions if item.marks.get("replaces")],
+    }
 
 
 def state(uri: str, name: str) -> dict[str, Any]:
@@ -91,8 +118,11 @@ def main() -> None:
         importlib.import_module(module)  # here, so that no child waits for them
 
     folder, scenarios = Path(sys.argv[1]), json.loads(sys.argv[2])
-    uri, places = f"sqlite:///{folder / 'mlflow.db'}", inputs(folder / "inputs")
-    ended = []
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    if isinstance(scenarios, int):
+        sys.stdout.write(json.dumps(at_once(uri, folder, scenarios)) + "\n")
+        return
+    places, ended = inputs(folder / "inputs"), []
     for number, kills in enumerate(scenarios):
         name = f"model-{number}"
         ended.append([in_child(partial(run, uri, folder, places, name, writes)) for writes in [*kills, None]])

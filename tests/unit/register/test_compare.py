@@ -14,6 +14,7 @@ from jobtuner.cli import app
 from jobtuner.config import load_config
 from jobtuner.errors import ConfigError, ContractError, DataError
 from jobtuner.records import Prediction
+from jobtuner.register.answers import Answers
 from jobtuner.register.compare import Comparison, Side, compare, find_side
 from jobtuner.register.compare_view import show
 from jobtuner.register.registry import open_registry
@@ -89,9 +90,9 @@ def test_an_ad_with_another_right_code_is_another_question() -> None:
     relabelled = [replace(row, label="9999") if row.id == "ad-0" else row for row in answers(GOOD)]
     found = compare(Side("one", {}, as_answers(relabelled)), side("two", POOR))
     assert (found.common, found.same_split) == (239, False)
+    nothing = {key: replace(row, label="9999") for key, row in as_answers(answers(GOOD)).rows.items()}
     with pytest.raises(DataError, match=r"no ad is in both.*Evaluate both on the same prepared data"):
-        nothing = [replace(row, id=f"x{row.id}") for row in answers(GOOD)]
-        compare(Side("one", {}, replace(as_answers([]), rows={row.id: row for row in nothing})), side("two", POOR))  # type: ignore[arg-type]
+        compare(Side("one", {}, Answers("c" * 64, nothing)), side("two", POOR))
 
 
 def test_runs_are_found_by_folder_and_by_name(tmp_path: Path) -> None:

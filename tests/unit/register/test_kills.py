@@ -51,3 +51,20 @@ def test_twenty_of_twenty_kills_end_with_one_version_and_one_alias(tmp_path: Pat
 def test_there_is_no_write_that_the_scenarios_leave_out(tmp_path: Path) -> None:
     (found,) = killed_and_repeated(tmp_path, [[WRITES + 1]])
     assert found["ended"] == [0, 0]
+
+
+def at_once(folder: Path, count: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.unit.register.killed_runs", str(folder), str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3000, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(8, marks=pytest.mark.slow)])
+def test_runs_that_end_at_once_on_a_fresh_registry_are_all_registered(tmp_path: Path, count: int) -> None:
+    found = at_once(tmp_path, count)
+    assert found["ended"] == [0] * count
+    assert found["fingerprints"] == [f"{number:x}" for number in range(count)]
+    assert len(found["champions"]) == 1  # they are equally good: the first stays, whoever that was
+    assert found["replaced"] == []

@@ -13,7 +13,7 @@ from jobtuner.config import Config, load_config
 from jobtuner.contracts import Contract, ModelVersion, TrainedModel
 from jobtuner.errors import ContractError, ModelError, TrackingError
 from jobtuner.register.answers import Answers
-from jobtuner.register.promotion import promote, roll_back
+from jobtuner.register.promotion import roll_back
 from jobtuner.register.registry import CHAMPION, RegisteredModel, champion_of, open_registry
 from jobtuner.register.registry_memory import MemoryRegistry
 from jobtuner.register.stage import register, run
@@ -269,12 +269,45 @@ def test_a_model_that_was_rolled_back_is_not_promoted_by_a_rerun(registry: Memor
     assert register_into(registry, folders, tmp_path / "fourth").promoted
 
 
-def test_a_champion_that_changed_meanwhile_is_not_overrun(registry: MemoryRegistry, tmp_path: Path) -> None:
+class Overtaken:
+    """A registry in which another run makes its model champion whenever this one is about to."""
+
+    def __init__(self, real: MemoryRegistry, others: list[str]) -> None:
+        self._real, self._others = real, others
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def lock(self) -> Any:
+        if self._others:
+            self._real.set_alias(NAME, CHAMPION, self._others.pop(0))
+        return self._real.lock()
+
+
+def test_a_champion_that_changed_meanwhile_is_compared_with_before_it_gives_way(
+    registry: MemoryRegistry, tmp_path: Path
+) -> None:
     register_into(registry, inputs(tmp_path), tmp_path / "first")
-    register_into(registry, inputs(tmp_path, "b" * 64, answers(BETTER)), tmp_path / "second")
-    with pytest.raises(TrackingError, match=r"Version 2 of .* became champion while version 3"):
-        promote(registry, NAME, "3", expected="1")
-    assert registry.pointers[NAME, CHAMPION] == "2"
+    register_into(registry, inputs(tmp_path, "b" * 64, answers(GOOD + 1)), tmp_path / "second")
+    better = inputs(tmp_path, "c" * 64, answers(BETTER))
+    version = register_into(Overtaken(registry, ["2"]), better, tmp_path / "third")
+    assert version.promoted
+    assert registry.marks[NAME, "3"]["replaces"] == "2"
+    equal = inputs(tmp_path, "e" * 64, answers(BETTER))
+    registry.set_alias(NAME, CHAMPION, "1")
+    assert not register_into(Overtaken(registry, ["3"]), equal, tmp_path / "fourth").promoted
+    assert registry.pointers[NAME, CHAMPION] == "3"
+    card = registry.candidates[NAME][3].files["model_card.md"].read_text(encoding="utf-8")
+    assert "The gate's answer: not promoted." in card
+
+
+def test_a_champion_that_keeps_changing_is_an_error(registry: MemoryRegistry, tmp_path: Path) -> None:
+    for letter, every in (("a", GOOD), ("b", GOOD + 1)):
+        register_into(registry, inputs(tmp_path, letter * 64, answers(every)), tmp_path / letter)
+    with pytest.raises(TrackingError, match="changed 5 times"):
+        register_into(
+            Overtaken(registry, ["2", "1"] * 5), inputs(tmp_path, "c" * 64, answers(BETTER)), tmp_path / "third"
+        )
 
 
 @pytest.mark.parametrize("standin", [True, False])
