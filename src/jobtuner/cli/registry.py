@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_to"]
 
-_DEFAULT_NAME = "jobtuner-occupation"
-_Name = Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the registered model.")]
-
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
@@ -74,19 +71,22 @@ def _history(item: "RegisteredModel") -> str:
 
 
 def _rollback(
-    name: _Name = _DEFAULT_NAME,
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the registered model.", show_default="the recipes' default")
+    ] = None,
     to: Annotated[
         str | None,
         typer.Option("--to", metavar="VERSION", help="Version that becomes champion.", show_default="the one before"),
     ] = None,
 ) -> None:
     """Make the champion of before champion again. A second call changes nothing."""
+    from jobtuner.config import RegisterConfig
     from jobtuner.register.promotion import roll_back
 
-    done = roll_back(_registry(), name, to)
+    done = roll_back(_registry(), name or RegisterConfig().model_name, to)
     typer.echo(done.sentence)
     if done.before is not None:
-        typer.echo(f"Undo: jobtuner rollback {name} --to {done.before}")
+        typer.echo(f"Undo: jobtuner rollback {done.name} --to {done.before}")
 
 
 def _compare(

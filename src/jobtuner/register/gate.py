@@ -102,18 +102,17 @@ def decide(
         champion: the champion on the same test examples; why it could not be measured; None where there is none.
         config: the gate's settings.
     """
-    found = [_examples(challenger, config)]
     rivals = {"baseline": baseline}
+    if isinstance(champion, Rival):
+        rivals["champion"] = champion
+    found = [_gain(name, challenger, rival, config) for name, rival in rivals.items()]
     if isinstance(champion, Unmeasured):
         found.append(_unmeasured(challenger, champion, config))
-    elif champion is not None:
-        rivals["champion"] = champion
-    found += [_gain(name, challenger, rival, config) for name, rival in rivals.items()]
     for name, rival in rivals.items():
         found += _slices("language", name, challenger, rival, config.max_language_loss)
         found += _slices("level", name, challenger, rival, config.max_level_loss)
     found += _calibration(challenger, rivals.get("champion"), config)
-    found += [_same_prompt(challenger), _merged(challenger, config)]
+    found += [_examples(challenger, config), _same_prompt(challenger), _merged(challenger, config)]
     if challenger.rolled_back:
         found.append(_taken_back(challenger))
     return Decision(all(item.passed for item in found), found)

@@ -307,7 +307,7 @@ def test_a_champion_that_cannot_be_measured_stays_and_the_sentence_says_what_to_
 def test_the_decision_as_json_names_every_number() -> None:
     document = decide(challenger(BETTER), Rival(BASELINE, SURE, p_value=0.001), None, GATE).to_json()
     assert document["promoted"] is True
-    assert document["comparisons"][1] == {
+    assert document["comparisons"][0] == {
         "name": "macro_f1 against the baseline",
         "challenger": 0.8,
         "reference": 0.7,

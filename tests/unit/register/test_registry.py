@@ -80,7 +80,7 @@ def test_marks_stay_with_their_version(registry: Registry, tmp_path: Path) -> No
 
 
 def test_names_and_versions(registry: Registry, tmp_path: Path) -> None:
-    assert (registry.names(), registry.versions("nobody")) == ([], [])
+    assert (registry.names(), registry.versions("nobody"), registry.versions("outputs/runs")) == ([], [], [])
     for name in ("b", "a"):
         registry.register(name, candidate(tmp_path))
     assert registry.names() == ["a", "b"]
