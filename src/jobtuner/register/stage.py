@@ -220,8 +220,10 @@ def _champion_rival(
     if isinstance(theirs, Unmeasured):
         return theirs
     theirs.save(out_dir / "champion_answers.json")
-    own, other = given.trained.settings.get("total_parameters"), champion_parameters(registry, name, champion)
-    sizes = (own, other) if isinstance(own, int) and other is not None else None
+    sizes = None
+    if config.gate.non_inferiority_margin is not None:
+        own, other = given.trained.settings.get("total_parameters"), champion_parameters(registry, name, champion)
+        sizes = (own, other) if isinstance(own, int) and other is not None else None
     note = ""
     if champion.data_fingerprint != given.prepared.fingerprint:
         note = (
