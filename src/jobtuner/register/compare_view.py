@@ -98,19 +98,17 @@ def draw(found: Comparison, path: Path) -> None:
         (one, -0.15, _COLOURS[0], f"A: {found.first.title}"),
         (two, 0.15, _COLOURS[1], f"B: {found.second.title}"),
     ):
-        middles = [side[key].estimate for key in keys]
-        ends = [
-            [side[key].estimate - side[key].low for key in keys],
-            [side[key].high - side[key].estimate for key in keys],
-        ]
         places = [place + offset for place in range(len(keys))]
-        axes.errorbar(middles, places, xerr=ends, fmt="o", color=colour, capsize=3, label=title.replace("$", r"\$"))
+        # Not as error bars: a percentile interval of macro-F1 over many rare codes may lie beside the value itself.
+        axes.hlines(places, [side[key].low for key in keys], [side[key].high for key in keys], color=colour)
+        label = title.replace("$", r"\$")
+        axes.plot([side[key].estimate for key in keys], places, "o", color=colour, label=label)
     axes.set_yticks(range(len(keys)), [_label(key).replace("$", r"\$") for key in keys])
     axes.invert_yaxis()
     axes.set_xlabel("95 % intervals; slices show accuracy")
     axes.grid(axis="x", alpha=0.3)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1, frameon=False)
-    axes.set_title(f"{found.common} common test ads", loc="left", pad=48)
+    axes.set_title(f"{found.common} common test ads", loc="left", pad=40)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, format="png", dpi=150)

@@ -16,10 +16,11 @@ from jobtuner.errors import ConfigError, ContractError, DataError
 from jobtuner.records import Prediction
 from jobtuner.register.answers import Answers
 from jobtuner.register.compare import Comparison, Side, compare, find_side
-from jobtuner.register.compare_view import show
+from jobtuner.register.compare_view import draw, show
 from jobtuner.register.registry import open_registry
 from jobtuner.register.stage import register
 from jobtuner.run import Run
+from jobtuner.statistics import Interval
 from tests.unit.register.samples import BETTER, GOOD, POOR, answers, as_answers, inputs
 
 NAME = "jobtuner-occupation"
@@ -139,6 +140,13 @@ def test_the_command_prints_and_draws(tmp_path: Path) -> None:
     pixels = imread(tmp_path / "pictures" / "both.png")
     assert pixels.shape[0] > 400 and pixels.shape[1] > 800
     assert pixels.std() > 0.05  # something is drawn
+
+
+def test_an_interval_beside_its_value_is_drawn_too(tmp_path: Path) -> None:
+    found = compare(side("one", POOR), side("two", GOOD))
+    odd = {key: Interval(0.9, 0.5, 0.6) for key in found.intervals[0]}
+    draw(replace(found, intervals=(odd, odd)), tmp_path / "odd.png")
+    assert (tmp_path / "odd.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
