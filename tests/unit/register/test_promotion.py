@@ -30,7 +30,9 @@ def champion(registry: Registry) -> str | None:
 def test_forward_and_back(registry: Registry) -> None:
     promote(registry, NAME, "1", None)
     promote(registry, NAME, "2", "1")
-    promote(registry, NAME, "2", "1")  # a rerun
+    assert promote(registry, NAME, "2", "1")  # a rerun
+    assert not promote(registry, NAME, "3", "1")  # it was compared with 1, but 2 is champion now
+    assert champion(registry) == "2"
     done = roll_back(registry, NAME)
     assert (done.champion, done.before, champion(registry)) == ("1", "2", "1")
     assert done.sentence == f"Version 1 of {NAME} is champion, in place of version 2."
