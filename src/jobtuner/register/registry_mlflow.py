@@ -118,7 +118,7 @@ class MlflowRegistry:
             try:
                 aliases = self._client.get_registered_model(name).aliases
             except MlflowException as error:
-                if error_code(error) in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:  # a server: no such name
+                if error_code(error) in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:  # no such model; name
                     return []
                 raise
             found = self._client.search_model_versions(f"name = '{name}'")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jobtuner.errors import ContractError
+from jobtuner.evaluate.calibration import expected_calibration_error, reliability
 from jobtuner.evaluate.metrics import occupation_metrics
 from jobtuner.register.answers import Answer, Answers, intervals, measure, paired
 from tests.unit.register.samples import GOOD, POOR, answers, as_answers
@@ -40,6 +41,16 @@ def test_measured_as_evaluation_measures(seed: int) -> None:
         assert set(ours[kind]) == set(theirs)
         for key, value in ours[kind].items():
             assert value == {name: pytest.approx(theirs[key][name]) for name in ("n", "accuracy")}
+
+
+def test_confidence_at_the_edge_of_a_bin_counts_as_evaluation_counts_it() -> None:
+    edge = float(np.linspace(0.0, 1.0, 16)[5])
+    pairs = [(edge, True)] * 10 + [(edge + 0.01, False)] * 10
+    rows = [Answer(str(k), "1", "en", "1" if right else "2", sure, "c") for k, (sure, right) in enumerate(pairs)]
+    confidence, hits = (np.array(column) for column in zip(*pairs, strict=True))
+    expected = expected_calibration_error(reliability(confidence, hits))
+    assert measure(Answers.of("d", rows))["ece"] == pytest.approx(expected)
+    assert expected == pytest.approx((10 * (1 - edge) + 10 * (edge + 0.01)) / 20)  # two bins
 
 
 def test_the_file_gives_back_what_was_saved(tmp_path: Path) -> None:
