@@ -16,11 +16,24 @@ INPUT    ?=
 TAXONOMY ?=
 ARGS     ?=
 
+# Tests run in so many processes, one thread each: torch's threads would fight over the cores. `make test WORKERS=1` is plainer.
+WORKERS  ?= $(shell python3 -c "import os; print(min(4, os.cpu_count() or 1))")
+PYTEST    = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+
+# What only some machines have, found where it lies; whatever is missing is skipped with a word. Tests see these names too.
+TFOFFLINE ?= ../shared/tools/terraform-offline/tfoffline
+KUBECHECK ?= ../shared/tools/kube-offline/kubecheck
+SCANNERS  := .venv-scanners
+CHECKOV   ?= $(wildcard $(SCANNERS)/bin/checkov)
+HADOLINT  ?= $(wildcard $(SCANNERS)/bin/hadolint)
+export TFOFFLINE KUBECHECK CHECKOV HADOLINT
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-vllm test-gpu test-cluster lint type format check compile golden bench lock clean
+.PHONY: help setup run test test-slow test-vllm test-gpu test-cluster lint type format check compile golden bench \
+	terraform-check cluster-env manifests manifests-check images sbom pin-images kind-up lock lock-scanners clean
 
 help:  ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # One stamp file stands for the whole environment: made again when a pin or the package metadata changes.
 setup: $(VENV)/.ready  ## Make .venv from the pinned requirements (quick when nothing changed)
@@ -42,10 +55,10 @@ run: setup  ## Run the whole pipeline here (INPUT=, TAXONOMY=, RECIPE=, ARGS="--
 	@$(BIN)/jobtuner run --recipe $(RECIPE) $(if $(INPUT),--input "$(INPUT)") $(if $(TAXONOMY),--taxonomy "$(TAXONOMY)") $(ARGS)
 
 test: setup  ## Run the fast tests, one full local pipeline run among them
-	@$(BIN)/pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 test-slow: setup  ## Run the tests that take minutes
-	@$(BIN)/pytest -m slow $(ARGS)
+	@$(PYTEST) -m slow $(ARGS)
 
 test-vllm: setup  ## Run the tests that need the vLLM serving environment
 	@$(BIN)/pytest -m vllm $(ARGS)
@@ -74,14 +87,79 @@ compile: setup  ## Compile the pipeline to outputs/training.yaml
 	@$(BIN)/jobtuner compile --output outputs/training.yaml
 
 golden: setup  ## Rewrite the golden files; read the diff before you commit it
-	@UPDATE_GOLDEN=1 $(BIN)/pytest -q tests/pipelines
+	@UPDATE_GOLDEN=1 $(BIN)/pytest -q tests/pipelines tests/manifests
 
 bench: setup  ## Run the benchmarks (nothing else may run meanwhile)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+# ---- Terraform ---------------------------------------------------------------------------------------------------------------
+
+# An offline Terraform that knows the real providers' schemas, where there is one; else `terraform` and its registry.
+TF        ?= $(or $(wildcard $(TFOFFLINE)),terraform)
+PLANS     := outputs/terraform-plans
+ENV       ?=
+
+terraform-check: setup $(SCANNERS)/.ready  ## Check Terraform: fmt, validate, test, plans (where offline), checkov
+	@if command -v terraform > /dev/null; then \
+	  rm -rf $(PLANS); $(BIN)/python terraform/docs.py --check && \
+	  $(BIN)/python terraform/check.py --terraform "$(TF)" $(if $(wildcard $(TFOFFLINE)),--offline) --plans $(PLANS) && \
+	  $(BIN)/python terraform/scan.py --checkov $(SCANNERS)/bin/checkov $(if $(wildcard $(TFOFFLINE)),--plans $(PLANS)); \
+	else echo "Skipped: terraform is not installed (1.11 or newer)"; fi
+
+cluster-env: setup  ## Write manifests/clusters/ENV from Terraform's outputs (ENV=gcp-dev)
+	@test -n "$(ENV)" || { echo "Which environment? make cluster-env ENV=gcp-dev; there are: $(notdir $(patsubst %/,%,$(wildcard terraform/envs/*/)))"; exit 1; }
+	@$(BIN)/python terraform/cluster_env.py --env $(ENV) --terraform "$(TF)"
+
+# checkov pins packages that the main environment needs newer: an environment of its own.
+$(SCANNERS)/.ready: requirements/scanners.lock | setup
+	@test -x $(SCANNERS)/bin/python || $(BIN)/python -m venv $(SCANNERS)
+	@echo "Installing the pinned scanners"
+	@VIRTUAL_ENV=$(CURDIR)/$(SCANNERS) $(call uv) pip install --quiet --require-hashes --no-deps -r requirements/scanners.lock
+	@touch $@
+
+# ---- Manifests and images ----------------------------------------------------------------------------------------------------
+
+# Container engine: the first of docker, podman, buildah that is installed.
+ENGINE    ?= $(firstword $(foreach name,docker podman buildah,$(if $(shell command -v $(name)),$(name))))
+PUSH      ?=
+TORCH_INDEX_URL ?=
+IMAGES    := cpu train
+version_of = $(shell sed -n 's/^$(1)=//p' versions.env)
+image_cpu   = $(firstword $(subst @, ,$(call version_of,JOBTUNER_CPU_IMAGE)))
+image_train = $(firstword $(subst @, ,$(call version_of,JOBTUNER_TRAIN_IMAGE)))
+# podman and buildah keep HEALTHCHECK and SHELL in Docker's format only.
+build = $(or $(ENGINE),$(error No container engine: install docker, podman or buildah)) build --file docker/$(1).Dockerfile \
+	$(if $(filter docker,$(ENGINE)),,--format docker) --build-arg BASE_IMAGE=$(call version_of,PYTHON_BASE_IMAGE) \
+	--build-arg REVISION=$(shell git rev-parse HEAD) --build-arg CREATED=$(shell git log -1 --format=%cI) \
+	$(if $(and $(filter cpu,$(1)),$(TORCH_INDEX_URL)),--build-arg TORCH_INDEX_URL=$(TORCH_INDEX_URL))
+
+manifests: setup  ## Render every overlay to outputs/manifests
+	@$(BIN)/python -m manifests.check render outputs/manifests
+
+manifests-check: setup $(SCANNERS)/.ready  ## Judge every overlay with every feature (KUBECHECK=, CHECKOV=)
+	@CHECKOV="$(or $(CHECKOV),$(SCANNERS)/bin/checkov)" $(BIN)/python -m manifests.check
+
+images:  ## Build the images (PUSH=1, ENGINE=, TORCH_INDEX_URL=)
+	@$(foreach name,$(IMAGES),$(call build,$(name)) --target runtime --tag $(image_$(name)) . &&) true
+	@$(if $(PUSH),$(foreach name,$(IMAGES),$(ENGINE) push $(image_$(name)) &&)) true
+
+sbom:  ## Write the images' bills of materials (CycloneDX) to outputs/sbom
+	@$(foreach name,$(IMAGES),mkdir -p outputs/sbom/$(name) && $(call build,$(name)) --target sbom --output outputs/sbom/$(name) . &&) true
+
+pin-images: setup  ## Look up the digests of all images, into versions.env and the overlays
+	@$(BIN)/python -m manifests.versions --pin
+
+kind-up:  ## A cluster in Docker with the overlay kind (needs docker, kind, kubectl, helm, and make images)
+	@manifests/kind-up.sh
+
+# ---- Requirements ------------------------------------------------------------------------------------------------------------
+
 lock: setup  ## Resolve requirements/main.in anew into main.lock, with hashes
 	@{ echo "$(TORCH)"; cat requirements/main.in; } > $(VENV)/all.in
 	@$(call uv) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package torch $(VENV)/all.in -o requirements/main.lock
+
+lock-scanners: setup  ## Resolve requirements/scanners.in anew into scanners.lock, with hashes
+	@$(call uv) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/scanners.in -o requirements/scanners.lock
 
 clean:  ## Remove outputs and caches (not .venv)
 	@rm -rf outputs build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info

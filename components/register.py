@@ -13,6 +13,7 @@ def register(
     prepare: dsl.Input[dsl.Dataset],
     train: dsl.Input[dsl.Model],
     evaluate: dsl.Input[dsl.Artifact],
+    export: dsl.Input[dsl.Model],
     register: dsl.Output[dsl.Artifact],
 ) -> None:
     """Call `jobtuner.stages.run_stage`."""
@@ -21,6 +22,11 @@ def register(
     run_stage(
         "register",
         run=run.path,
-        inputs={"prepare": prepare.path, "train": train.path, "evaluate": evaluate.path},
+        inputs={
+            "prepare": prepare.path,
+            "train": train.path,
+            "evaluate": evaluate.path,
+            "export": export.path,
+        },
         out=register.path,
     )

@@ -1,8 +1,7 @@
 """The pipeline: which stage reads which, and nothing else.
 
 resolve → prepare → baseline ┐
-                  → train   ─┴→ evaluate → register ┐
-                                        → export   ─┴→ deploy
+                  → train   ─┴→ evaluate → export → register → deploy
 """
 
 from typing import Any
@@ -42,10 +41,12 @@ def build_pipeline(gpus: int = 0) -> Any:
         model = on_gpu(_task(train(run=run, prepare=data), "Fine-tune"), gpus).outputs["train"]
         scored = evaluate(run=run, prepare=data, baseline=cheap, train=model)
         report = on_gpu(_task(scored, "Evaluate"), gpus).outputs["evaluate"]
-        entry = register(run=run, prepare=data, train=model, evaluate=report)
-        version = _task(entry, "Decide and register", cached=False).outputs["register"]
-        merged = on_gpu(_task(export(run=run, prepare=data, train=model, evaluate=report), "Export"), gpus)
-        endpoint = deploy(run=run, prepare=data, register=version, export=merged.outputs["export"])
+        exported = export(run=run, prepare=data, train=model, evaluate=report)
+        merged = on_gpu(_task(exported, "Export"), gpus).outputs["export"]
+        entry = register(run=run, prepare=data, train=model, evaluate=report, export=merged)
+        # A champion of other data is asked anew there: that runs the language model.
+        version = on_gpu(_task(entry, "Decide and register", cached=False), gpus).outputs["register"]
+        endpoint = deploy(run=run, prepare=data, register=version, export=merged)
         _task(endpoint, "Deploy", cached=False)
 
     return training_pipeline

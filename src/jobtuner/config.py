@@ -244,9 +244,26 @@ class GateConfig(_Section):
 
     metric: Literal["macro_f1", "accuracy"] = "macro_f1"
     min_gain: float = 0.0
-    """The challenger's metric must exceed the baseline's (and the champion's) by more than this."""
+    """The lower end of the gain's 95 % interval (paired bootstrap) must exceed this, against the baseline and against
+    the champion."""
+    min_examples: _Count = 100
+    """With fewer test examples nothing is promoted: an interval from so few says too little."""
+    non_inferiority_margin: _Share | None = None
+    """Where set, a challenger with fewer parameters than the champion passes against it when the lower end of its gain
+    exceeds minus this; None: it must gain, whatever its size."""
     max_language_loss: _Share = 0.05
-    """No language may lose more accuracy than this against the baseline."""
+    """No language may lose more accuracy than this against the baseline or the champion."""
+    max_level_loss: _Share = 0.05
+    """No level of the taxonomy's hierarchy may lose more accuracy than this against the baseline or the champion."""
+    max_ece: _Share = 0.1
+    """Largest expected calibration error on the test split."""
+    max_ece_increase: _Share = 0.02
+    """The expected calibration error may exceed the champion's by so much."""
+    min_merge_agreement: _Share = 0.97
+    """Share of the export's parity prompts on which the merged model must answer as base and adapter do."""
+    ignore_unmeasurable_champion: bool = False
+    """True: a champion that cannot be measured on this test data (weights gone, other taxonomy) does not block; the
+    decision records it."""
 
 
 class RegisterConfig(_Section):
@@ -254,6 +271,9 @@ class RegisterConfig(_Section):
 
     experiment: str = "jobtuner"
     model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "jobtuner-occupation"
+    training_watts: Annotated[float, Field(gt=0.0)] | None = None
+    """Power that the training machine draws, in watts, measured or of its data sheet; None: the model card estimates
+    no energy."""
 
 
 class ExportConfig(_Section):

@@ -4,8 +4,8 @@ A contract is a small JSON file beside the stage's files, written last: a folder
 reads it.
 
     prepare → PreparedData → baseline → BaselineModel ┐
-                           → train    → TrainedModel  ┴→ evaluate → EvalReport → register → ModelVersion
-                                          └→ export → ExportedModel → deploy → Deployment
+                           → train    → TrainedModel  ┴→ evaluate → EvalReport → export → ExportedModel
+    → register → ModelVersion → deploy → Deployment
 """
 
 import json
@@ -158,7 +158,11 @@ class EvalReport(Contract):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelVersion(Contract):
-    """The registry's entry. Files: decision.json, model_card.md."""
+    """The registry's entry.
+
+    Files: decision.json, model_card.md, answers.json, settings.json, champion_answers.json (where there was a champion
+    to compare with).
+    """
 
     name: str
     version: str

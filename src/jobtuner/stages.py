@@ -79,10 +79,14 @@ STAGES: dict[str, Stage] = {
             contracts.TrainedModel,
         ),
         Stage("evaluate", ("prepare", "baseline", "train"), (*_COMMON, "evaluate"), contracts.EvalReport),
-        Stage(
-            "register", ("prepare", "train", "evaluate"), (*_COMMON, "gate", "register"), contracts.ModelVersion, False
-        ),
         Stage("export", ("prepare", "train", "evaluate"), (*_COMMON, "export"), contracts.ExportedModel),
+        Stage(
+            "register",
+            ("prepare", "train", "evaluate", "export"),
+            (*_COMMON, "evaluate", "gate", "register"),
+            contracts.ModelVersion,
+            False,
+        ),
         Stage("deploy", ("prepare", "register", "export"), (*_COMMON, "deploy"), contracts.Deployment, False),
     )
 }

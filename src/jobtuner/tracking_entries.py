@@ -38,6 +38,9 @@ _PER_LABEL = {"per_label", "per_class", "confusion"}
 """Groups of metrics that are left to the report: hundreds of classes would drown the runs' table."""
 
 
+_TAG_CHARS = 5000  # 8000 is the most that MLflow 3 keeps of a tag, 5000 that of older versions
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One value of a metric."""
@@ -177,12 +180,19 @@ def _(contract: EvalReport) -> Entry:
 
 @_entry.register
 def _(contract: ModelVersion) -> Entry:
+    path = contract.folder / "decision.json"
+    comparisons = json.loads(path.read_text(encoding="utf-8"))["comparisons"] if path.is_file() else []
+    failed = ", ".join(item["name"] for item in comparisons if not item["passed"])
     return Entry(
-        metrics=[Measurement("promoted", float(contract.promoted))],
+        metrics=[
+            Measurement("promoted", float(contract.promoted)),
+            *_measurements({item["name"]: item for item in comparisons}, "gate"),
+        ],
         tags={
             "model.name": contract.name,
             "model.version": contract.version,
             "model.aliases": ",".join(contract.aliases),
+            "gate.failed": failed[:_TAG_CHARS],
         },
         files=[contract.folder / "decision.json", contract.folder / "model_card.md"],
     )

@@ -95,7 +95,7 @@ def test_gpus_go_to_the_tasks_that_run_the_language_model() -> None:
     pipeline, platform = yaml.safe_load_all(pipeline_yaml(gpus=2))
     executors = pipeline["deploymentSpec"]["executors"]
     resources = {name: executor["container"].get("resources") for name, executor in executors.items()}
-    with_gpu = {"exec-train", "exec-evaluate", "exec-export"}
+    with_gpu = {"exec-train", "exec-evaluate", "exec-export", "exec-register"}
     assert {name for name, item in resources.items() if item} == with_gpu
     for name in with_gpu:
         accelerator = resources[name]["accelerator"]

@@ -196,9 +196,14 @@ RESULTS: list[Expected] = [
     ),
     (
         samples.version,
-        {"promoted": 0.0},
+        {"promoted": 0.0, "gate/accuracy in da/challenger": 0.8},
         {"decision.json", "model_card.md"},
-        {"model.name": "jobtuner-occupation", "model.version": "3", "model.aliases": "challenger"},
+        {
+            "model.name": "jobtuner-occupation",
+            "model.version": "3",
+            "model.aliases": "challenger",
+            "gate.failed": "accuracy in da",
+        },
     ),
     (samples.exported, {"parity/label_agreement": 0.99, "parity/max_abs_difference": 0.01}, {"parity.json"}, {}),
     (

@@ -19,11 +19,11 @@ STAGE_COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "baseline": (("prepare",), "Train the cheap model that the fine-tuned one must beat."),
     "train": (("prepare",), "Fine-tune the base model with QLoRA."),
     "evaluate": (("prepare", "baseline", "train"), "Measure model and baseline on the same test split."),
+    "export": (("prepare", "train", "evaluate"), "Merge adapter and base, and prove that nothing was lost."),
     "register": (
-        ("prepare", "train", "evaluate"),
+        ("prepare", "train", "evaluate", "export"),
         "Decide whether the model becomes champion; write the registry entry.",
     ),
-    "export": (("prepare", "train", "evaluate"), "Merge adapter and base, and prove that nothing was lost."),
     "deploy": (("prepare", "register", "export"), "Start an endpoint and ask it one ad a language."),
 }
 """Stage to the stages it reads and its help text. The inputs stand in `jobtuner.stages` too, whose import is too slow

@@ -1,12 +1,15 @@
 """The model card: what a version is for, what it was made of, how good it is, and what it must not be used for."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from jobtuner.config import Config
 from jobtuner.contracts import EvalReport, PreparedData, TrainedModel
+from jobtuner.register.answers import Answers, intervals, measure
 from jobtuner.register.gate import Decision
+from jobtuner.statistics import Interval
 
 __all__ = ["base_licence", "model_card"]
 
@@ -17,16 +20,23 @@ _STANDIN = (
 
 _INTENDED_USE = (
     "Gives a job ad or a job title its occupation code in the taxonomy below, with a probability: for search, "
-    "statistics, routing and analysis of ads. A person should look at answers with a low probability. It is not made "
-    "for any other text, and not for text about a person, such as a CV."
+    "statistics, routing and analysis of ads. A person should look at answers with a low probability."
+)
+
+_OUT_OF_SCOPE = (
+    "Text about a person, such as a CV, an application or a profile: it was neither trained nor tested on any.",
+    "Deciding about people: whom to invite, to reject, to rank, or to show an ad to.",
+    "Codes of another taxonomy, or of another version of this one.",
+    "Text that is no job ad: it answers with a code all the same.",
 )
 
 # Regulation (EU) 2024/1689, Article 6(2) with Annex III, point 4(a).
 _AI_ACT = (
     "This model analyses job ads, not people. Under Regulation (EU) 2024/1689 (AI Act), Annex III, point 4(a), systems "
     "intended for recruitment or selection (to place targeted job ads, to analyse and filter applications, to evaluate "
-    "or match candidates) are high-risk. Such a use of this model would need what the Act demands of such a system "
-    "(risk management, data governance, human oversight, logging, registration); none of that comes with this model."
+    "candidates) are high-risk; naming the occupation of an ad is not the same. Whoever builds this model into such a "
+    "system must meet what the Act demands of it (risk management, data governance, human oversight, logging, "
+    "registration); none of that comes with this model."
 )
 
 _LICENCES = {  # of the Qwen2.5 text models, base and Instruct, from their model pages
@@ -49,9 +59,25 @@ def base_licence(trained: TrainedModel) -> str:
 
 
 def model_card(
-    config: Config, prepared: PreparedData, trained: TrainedModel, report: EvalReport, decision: Decision
+    config: Config,
+    prepared: PreparedData,
+    trained: TrainedModel,
+    report: EvalReport,
+    decision: Decision,
+    ours: Answers,
+    baseline: Answers,
 ) -> str:
-    """The model card as Markdown; equal inputs give equal text."""
+    """The model card as Markdown; equal inputs give equal text.
+
+    Args:
+        config: the recipe.
+        prepared: the data.
+        trained: the model.
+        report: its evaluation.
+        decision: of the gate.
+        ours: the model's answers to the test split.
+        baseline: the baseline's answers to it.
+    """
     parts = [
         f"# {config.register_.model_name}",
         _STANDIN if trained.base_is_standin else "",
@@ -59,21 +85,31 @@ def model_card(
         f"Fingerprint of the model: `{trained.fingerprint}`.",
         "## Intended use",
         _INTENDED_USE,
-        "## Data",
+        "## Out of scope",
+        _listed(_OUT_OF_SCOPE),
+        "## Training data and taxonomy",
         _data(prepared),
         "## Results on the test split",
-        _results(report),
+        _results(config, report, ours, baseline),
+        "## Calibration",
+        _calibration(report),
         "## Promotion",
         "The gate's answer: " + ("promoted to champion." if decision.promoted else "not promoted."),
-        "\n".join(f"- {'pass' if item.passed else 'FAIL'}: {item.sentence}" for item in decision.comparisons),
+        _listed(f"{'pass' if item.passed else 'FAIL'}: {item.sentence}" for item in decision.comparisons),
         "## Limits",
-        "\n".join(f"- {sentence}" for sentence in _limits(config, prepared, trained)),
+        _listed(_limits(config, prepared, trained)),
+        "## Training time and energy",
+        _energy(config, trained),
         "## Licence of the base model",
         base_licence(trained),
         "## EU AI Act",
         _AI_ACT,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _listed(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -99,26 +135,63 @@ def _data(prepared: PreparedData) -> str:
     return _table(["", "value"], facts)
 
 
-def _results(report: EvalReport) -> str:
-    names = [name for name, value in report.model.items() if isinstance(value, int | float)]
+def _results(config: Config, report: EvalReport, ours: Answers, baseline: Answers) -> str:
+    names = [name for name, value in report.model.items() if _is_number(value)]
     overall = _table(
         ["metric", "model", "baseline"],
         [(name, _cell(report.model[name]), _cell(report.baseline.get(name))) for name in names],
     )
-    model, baseline = _languages(report.model), _languages(report.baseline)
-    rows = []
-    for language in sorted({*model, *baseline}):
-        ours, theirs = model.get(language, {}), baseline.get(language, {})
-        values = [ours.get("n"), *(side.get(key) for key in ("accuracy", "macro_f1") for side in (ours, theirs))]
-        rows.append([language, *map(_cell, values)])
-    head = ["language", "examples", "accuracy", "accuracy, baseline", "macro F1", "macro F1, baseline"]
-    told = f"{report.examples} examples. Probabilities are calibrated with the temperature {report.temperature:.3f}."
-    return "\n\n".join([told, overall, _table(head, rows)])
+    mine, reference = intervals(ours, config.seed), intervals(baseline, config.seed)
+    counts = measure(ours)
+    rows = [[title, str(_count(counts, key)), _span(mine[key]), _span(reference[key])] for key, title in _titles(mine)]
+    told = f"{report.examples} examples. In brackets: 95 % intervals of a bootstrap over near-duplicate clusters."
+    return "\n\n".join([told, overall, _table(["slice", "examples", "model", "baseline"], rows)])
 
 
-def _languages(metrics: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    found: Mapping[str, Mapping[str, Any]] = metrics.get("per_language", {})
-    return found
+def _titles(found: Mapping[str, Interval]) -> list[tuple[str, str]]:
+    """Key and title of every interval: the overall ones first, then languages, then levels."""
+    titles = {"per_language": "accuracy in", "per_level": "accuracy at level"}
+    listed = []
+    for key in found:
+        kind, _, value = key.partition("/")
+        listed.append((key, f"{titles[kind]} {value}" if value else key))
+    return listed
+
+
+def _count(metrics: Mapping[str, Any], key: str) -> int:
+    kind, _, value = key.partition("/")
+    return int(metrics[kind][value]["n"] if value else metrics["n"])
+
+
+def _span(value: Interval) -> str:
+    return f"{value.estimate:.4f} [{value.low:.4f}, {value.high:.4f}]"
+
+
+def _calibration(report: EvalReport) -> str:
+    error, brier = (_cell(report.model.get(key)) for key in ("ece", "brier"))
+    return (
+        f"Log-probabilities are divided by the temperature {report.temperature:.3f}, fitted on validation ads. On the "
+        f"test ads the expected calibration error is {error}, the Brier score {brier}. Where the ads differ from these "
+        "in language, length or occupation, the probabilities may say less."
+    )
+
+
+def _energy(config: Config, trained: TrainedModel) -> str:
+    seconds, watts = trained.metrics.get("seconds"), config.register_.training_watts
+    if not _is_number(seconds):
+        return "Training time was not measured."
+    told = f"Fine-tuning took {seconds:.0f} s"
+    if watts is None:
+        return f"{told}. The power was not measured, so no energy is estimated (`register.training_watts` states it)."
+    energy = seconds * watts / 3.6e6  # 1 kWh = 3.6e6 Ws
+    return (
+        f"{told}. Energy: {seconds:.0f} s × {watts:g} W / 3,600,000 = {energy:.3g} kWh, an estimate from measured time "
+        "and stated power; the building of the base model, evaluation and cooling are not in it."
+    )
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _limits(config: Config, prepared: PreparedData, trained: TrainedModel) -> list[str]:

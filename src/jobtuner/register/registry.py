@@ -1,31 +1,26 @@
-"""The model registry: one protocol, MLflow behind it, and a twin in memory.
+"""The model registry: what a version is, one protocol, and how to open it.
 
-A version is written in this order: logged model (pending), its files, logged model ready, version with all its tags.
-The aliases come last. Every step looks first for what a killed run has left: a rerun goes on with that and never makes
-a second version of the same model.
+MLflow is behind it (`registry_mlflow`), or a twin in memory (`registry_memory`).
 """
 
-import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from jobtuner.errors import ContractError, TrackingError
-from jobtuner.tracking_mlflow import client, error_code, experiment_id, guarded, write_lock
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from jobtuner.errors import ContractError
 
 __all__ = [
     "CHALLENGER",
     "CHAMPION",
+    "REPLACES",
+    "RESTORED",
+    "TAKEN_BACK",
     "Candidate",
-    "MemoryRegistry",
-    "MlflowRegistry",
     "RegisteredModel",
     "Registry",
+    "champion_of",
     "open_registry",
     "published_files",
 ]
@@ -35,10 +30,15 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 """Alias of the version that was registered last."""
 
+REPLACES = "replaces"
+"""Mark of a version that became champion: the version that was champion before, or an empty text."""
+TAKEN_BACK = "taken_back"
+"""Mark of a version that a rollback took the alias `champion` from: when, and in favour of which version."""
+RESTORED = "restored"
+"""Mark of a version that a rollback made champion again: when, and in place of which version."""
+
 _UNSAFE = {".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth", ".py", ".so"}
 """Files that can run code when they are loaded; PyTorch's formats are pickles."""
-
-_EVALUATION = "evaluation"  # one tag for metrics and the data they belong to: a kill cannot part them
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,12 @@ class Candidate:
     files: Mapping[str, Path]
     """Path inside the version to local file, which has the same name; see `published_files`."""
     metrics: Mapping[str, float]
+    temperature: float
+    """Divides the model's log-probabilities before they are renormalised."""
     run_id: str | None
     """The run that registers it, where there is one."""
+    measured: frozenset[str] = frozenset()
+    """Those of `files` that hold results, not the model: written anew when the same model is measured anew."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,11 @@ class RegisteredModel:
     fingerprint: str
     data_fingerprint: str
     metrics: Mapping[str, float]
+    temperature: float | None = None
+    """None: the version was made by hand."""
+    aliases: list[str] = field(default_factory=list)
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """REPLACES, TAKEN_BACK, RESTORED, where they are set."""
 
 
 class Registry(Protocol):
@@ -71,14 +80,28 @@ class Registry(Protocol):
     def register(self, name: str, candidate: Candidate) -> str:
         """Make a version of the model, or find the one that has its fingerprint; return the version's number."""
 
-    def champion(self, name: str) -> RegisteredModel | None:
-        """The version with the alias `champion`, or None."""
+    def names(self) -> list[str]:
+        """Names of all models, sorted."""
+
+    def versions(self, name: str) -> list[RegisteredModel]:
+        """All versions of a model, the oldest first; none where there is no such model."""
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
         """Move an alias to a version."""
 
-    def aliases(self, name: str, version: str) -> list[str]:
-        """The aliases of a version, sorted."""
+    def mark(self, name: str, version: str, key: str, value: str) -> None:
+        """Set a mark of a version."""
+
+    def fetch(self, name: str, version: str, inside: str, folder: Path) -> Path:
+        """Copy a file or folder of a version ("" for all of it) into a folder; return its local path."""
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Keep others out of a look-then-write step, where the registry can."""
+
+
+def champion_of(versions: list[RegisteredModel]) -> RegisteredModel | None:
+    """The version with the alias `champion`, or None."""
+    return next((item for item in versions if CHAMPION in item.aliases), None)
 
 
 def published_files(*places: Path) -> dict[str, Path]:
@@ -105,155 +128,6 @@ def published_files(*places: Path) -> dict[str, Path]:
     return found
 
 
-class MlflowRegistry:
-    """Versions in MLflow: the files belong to a logged model, the version points to it."""
-
-    def __init__(self, uri: str, experiment: str, mlflow_client: "MlflowClient | None" = None) -> None:
-        self._uri, self._experiment = uri, experiment
-        self._client = mlflow_client or client(uri)
-
-    def register(self, name: str, candidate: Candidate) -> str:
-        """Make a version of the model, or find the one that has its fingerprint.
-
-        Raises:
-            TrackingError: the registry cannot be reached or refuses.
-        """
-        with guarded(self._uri), write_lock(self._uri):
-            wanted = f"name = '{name}' AND tags.model_fingerprint = '{candidate.fingerprint}'"
-            found = self._client.search_model_versions(wanted)
-            if not found:
-                return self._create(name, candidate)
-            known = min(found, key=lambda item: int(item.version))
-            tags = _tags(candidate)
-            if known.tags.get(_EVALUATION) != tags[_EVALUATION]:  # the same model, measured anew
-                self._client.set_model_version_tag(name, str(known.version), _EVALUATION, tags[_EVALUATION])
-            return str(known.version)
-
-    def _create(self, name: str, candidate: Candidate) -> str:
-        from mlflow.exceptions import MlflowException
-
-        model_id, location = self._logged_model(name, candidate)
-        try:
-            self._client.create_registered_model(name)
-        except MlflowException as error:
-            if error_code(error) != "RESOURCE_ALREADY_EXISTS":
-                raise
-        # The location and no models:/ URI, and the id for a server only (which checks the location with it): a database
-        # would look both up at the process's default tracker.
-        served = model_id if self._uri.startswith("http") else None
-        version = self._client.create_model_version(
-            name, location, run_id=candidate.run_id, model_id=served, tags=_tags(candidate)
-        )
-        return str(version.version)
-
-    def _logged_model(self, name: str, candidate: Candidate) -> tuple[str, str]:
-        experiment = experiment_id(self._uri, self._experiment)
-        wanted = f"name = '{name}' AND tags.model_fingerprint = '{candidate.fingerprint}'"
-        known = self._client.search_logged_models([experiment], filter_string=wanted, max_results=1)
-        model = (
-            known[0]
-            if known
-            else self._client.create_logged_model(
-                experiment, name=name, source_run_id=candidate.run_id, tags=_tags(candidate), model_type="adapter"
-            )
-        )
-        if model.status != "READY":
-            for inside, path in candidate.files.items():
-                folder = str(Path(inside).parent)
-                self._client.log_model_artifact(model.model_id, str(path), None if folder == "." else folder)
-            self._client.finalize_logged_model(model.model_id, "READY")
-        return str(model.model_id), str(model.artifact_location)
-
-    def champion(self, name: str) -> RegisteredModel | None:
-        """The version with the alias `champion`, or None.
-
-        Raises:
-            TrackingError: the registry cannot be reached.
-        """
-        from mlflow.exceptions import MlflowException
-
-        with guarded(self._uri):
-            try:
-                found = self._client.get_model_version_by_alias(name, CHAMPION)
-            except MlflowException as error:
-                if error_code(error) in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:  # no such model; alias
-                    return None
-                raise
-        evaluation = json.loads(found.tags.get(_EVALUATION, "{}"))  # a version made by hand has none
-        return RegisteredModel(
-            version=str(found.version),
-            fingerprint=found.tags.get("model_fingerprint", ""),
-            data_fingerprint=evaluation.get("data_fingerprint", ""),
-            metrics=evaluation.get("metrics", {}),
-        )
-
-    def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Move an alias to a version.
-
-        Raises:
-            TrackingError: the registry cannot be reached, or has no such version.
-        """
-        with guarded(self._uri):
-            self._client.set_registered_model_alias(name, alias, version)
-
-    def aliases(self, name: str, version: str) -> list[str]:
-        """The aliases of a version, sorted."""
-        with guarded(self._uri):
-            return sorted(self._client.get_model_version(name, version).aliases)
-
-
-def _tags(candidate: Candidate) -> dict[str, str]:
-    evaluation = {"data_fingerprint": candidate.data_fingerprint, "metrics": dict(candidate.metrics)}
-    return {"model_fingerprint": candidate.fingerprint, _EVALUATION: json.dumps(evaluation, sort_keys=True)}
-
-
-@dataclass
-class MemoryRegistry:
-    """Keeps versions for as long as the process lives. For tests."""
-
-    versions: dict[str, list[Candidate]] = field(default_factory=dict)
-    """Name to its versions; the first is version 1."""
-    pointers: dict[tuple[str, str], str] = field(default_factory=dict)
-    """(name, alias) to version."""
-
-    def register(self, name: str, candidate: Candidate) -> str:
-        """Make a version of the model, or find the one that has its fingerprint."""
-        kept = self.versions.setdefault(name, [])
-        for number, known in enumerate(kept, start=1):
-            if known.fingerprint == candidate.fingerprint:
-                kept[number - 1] = candidate
-                return str(number)
-        kept.append(candidate)
-        return str(len(kept))
-
-    def champion(self, name: str) -> RegisteredModel | None:
-        """The version with the alias `champion`, or None."""
-        version = self.pointers.get((name, CHAMPION))
-        if version is None:
-            return None
-        known = self.versions[name][int(version) - 1]
-        return RegisteredModel(version, known.fingerprint, known.data_fingerprint, known.metrics)
-
-    def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Move an alias to a version.
-
-        Raises:
-            TrackingError: there is no such version.
-        """
-        if not 1 <= int(version) <= len(self.versions.get(name, [])):
-            raise TrackingError(f"{name} has no version {version}; register the model first.")
-        self.pointers[name, alias] = version
-
-    def aliases(self, name: str, version: str) -> list[str]:
-        """The aliases of a version, sorted."""
-        return sorted(alias for (owner, alias), target in self.pointers.items() if (owner, target) == (name, version))
-
-
-@cache
-def _memory(_uri: str) -> MemoryRegistry:
-    return MemoryRegistry()
-
-
 def open_registry(uri: str, experiment: str) -> Registry:
     """The registry at a tracking URI.
 
@@ -264,4 +138,10 @@ def open_registry(uri: str, experiment: str) -> Registry:
     Raises:
         TrackingError: the registry cannot be opened.
     """
-    return _memory(uri) if uri.startswith("memory://") else MlflowRegistry(uri, experiment)
+    if uri.startswith("memory://"):
+        from jobtuner.register.registry_memory import memory_registry
+
+        return memory_registry(uri)
+    from jobtuner.register.registry_mlflow import MlflowRegistry
+
+    return MlflowRegistry(uri, experiment)

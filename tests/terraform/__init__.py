@@ -1,0 +1,1 @@
+"""Terraform: the contract with manifests/ and pipelines/, the modules' hygiene, and the scripts beside them."""
