@@ -20,6 +20,7 @@ from jobtuner.errors import ConfigError
 __all__ = [
     "STANDIN",
     "BaselineConfig",
+    "CheckpointConfig",
     "CleanConfig",
     "Columns",
     "Config",
@@ -229,6 +230,19 @@ class TrainingConfig(_Section):
     optimizer: Literal["adamw_torch", "adamw_torch_fused", "adamw_8bit"] = "adamw_torch"
 
 
+class CheckpointConfig(_Section):
+    """What is left of a training run that was killed. These settings never change what is trained."""
+
+    every_minutes: Annotated[float, Field(gt=0.0)] = 0.5
+    """Minutes between two checkpoints; more where writing one takes so long that it would cost over 2 % of the time."""
+    every_steps: _Count | None = None
+    """Optimizer steps between two checkpoints; None: by the clock."""
+    keep: int = Field(default=2, ge=2)
+    """Newest checkpoints that are kept: a damaged one must have one before it."""
+    uri: str | None = None
+    """Folder, file:///path or s3://bucket/key; None: JOBTUNER_CHECKPOINTS, else beside the cache or the runs."""
+
+
 class EvaluateConfig(_Section):
     """Scoring of the test split."""
 
@@ -291,6 +305,7 @@ class Config(_Section):
     quantization: QuantizationConfig = QuantizationConfig()
     lora: LoraSettings = LoraSettings()
     training: TrainingConfig = TrainingConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
     register_: RegisterConfig = Field(default=RegisterConfig(), alias="register")

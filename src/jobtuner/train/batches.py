@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswersLast", "answer_loss"]
 
-_Row = dict[str, list[int]]
+_Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,10 @@ class AnswersLast:
     pad_id: int
 
     def __call__(self, rows: Sequence[_Row]) -> "dict[str, torch.Tensor]":
-        """Tensors of shape [rows, longest row]: input_ids, attention_mask, position_ids, labels."""
+        """Tensors of shape [rows, longest row]: input_ids, attention_mask, position_ids, labels.
+
+        Where rows carry their number (`row`), those of the batch come along as `rows`; the model never sees them.
+        """
         import torch
 
         length = max(len(row["input_ids"]) for row in rows)
@@ -38,7 +41,8 @@ class AnswersLast:
             labels[index, start:] = torch.tensor(row["labels"])
             mask[index, start:] = 1
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        return {"input_ids": tokens, "attention_mask": mask, "position_ids": positions, "labels": labels}
+        numbers = {"rows": torch.tensor([row["row"] for row in rows])} if "row" in rows[0] else {}
+        return {"input_ids": tokens, "attention_mask": mask, "position_ids": positions, "labels": labels, **numbers}
 
 
 def answer_loss(model: Any, inputs: "Mapping[str, torch.Tensor]", items: Any = None) -> "torch.Tensor":
