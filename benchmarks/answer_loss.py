@@ -20,9 +20,10 @@ from jobtuner.models import load_quantized, load_tokenizer
 from jobtuner.prepare.synthesize import generate_ads
 from jobtuner.tasks import PromptEncoder, get_task
 from jobtuner.taxonomy import builtin_taxonomy
+from jobtuner.train.arguments import trainer_arguments
 from jobtuner.train.lora import add_adapter
 from jobtuner.train.standin import Corpus, build_standin
-from jobtuner.train.trainer import _arguments, fine_tune
+from jobtuner.train.trainer import fine_tune
 
 STEPS, ROUNDS = 60, 3
 
@@ -35,7 +36,7 @@ def _theirs(folder: Path, config: Config, rows: list[dict[str, list[int]]], scra
     tokenizer = load_tokenizer(str(folder))
     trainer = SFTTrainer(
         model=_model(folder, config),
-        args=_arguments(config.training, config.seed, scratch),
+        args=trainer_arguments(config.training, config.seed, scratch),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         data_collator=DataCollatorForLanguageModeling(pad_token_id=tokenizer.pad_token_id),

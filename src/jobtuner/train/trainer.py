@@ -1,22 +1,21 @@
 """The fine-tuning loop: TRL's SFTTrainer on rows whose loss mask is already made."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobtuner.config import TrainingConfig
 from jobtuner.errors import ModelError
 from jobtuner.progress import Bar, track
-from jobtuner.tasks.base import IGNORED
+from jobtuner.train.arguments import optimizer_steps, trainer_arguments
+from jobtuner.train.batches import AnswersLast, answer_loss
 
 if TYPE_CHECKING:
-    import torch
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-__all__ = ["AnswersLast", "answer_loss", "fine_tune"]
+__all__ = ["fine_tune"]
 
 _Row = dict[str, list[int]]
 
@@ -51,8 +50,8 @@ def fine_tune(
     import torch
     from datasets import Dataset
 
-    arguments = _arguments(settings, seed, out)
-    steps = _steps(settings, len(rows))
+    arguments = trainer_arguments(settings, seed, out)
+    steps = optimizer_steps(settings, len(rows))
     with track("Fine-tuning", total=steps, unit="steps") as bar:
         trainer = _answer_trainer()(
             model=model,
@@ -86,55 +85,6 @@ def fine_tune(
     return metrics, history
 
 
-@dataclass(frozen=True)
-class AnswersLast:
-    """Puts rows into a batch with the padding in front, so that all answers end at the last position.
-
-    The loss then needs the output layer at the last few positions only. For a code of five tokens behind a prompt of a
-    hundred that saves nineteen twentieths of its work, and with Qwen2.5's 152,000 tokens most of the memory.
-    """
-
-    pad_id: int
-
-    def __call__(self, rows: Sequence[_Row]) -> "dict[str, torch.Tensor]":
-        """Tensors of shape [rows, longest row]: input_ids, attention_mask, position_ids, labels."""
-        import torch
-
-        length = max(len(row["input_ids"]) for row in rows)
-        tokens = torch.full((len(rows), length), self.pad_id)
-        labels = torch.full((len(rows), length), IGNORED)
-        mask = torch.zeros((len(rows), length), dtype=torch.long)
-        for index, row in enumerate(rows):
-            start = length - len(row["input_ids"])
-            tokens[index, start:] = torch.tensor(row["input_ids"])
-            labels[index, start:] = torch.tensor(row["labels"])
-            mask[index, start:] = 1
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        return {"input_ids": tokens, "attention_mask": mask, "position_ids": positions, "labels": labels}
-
-
-def answer_loss(model: Any, inputs: "Mapping[str, torch.Tensor]", items: Any = None) -> "torch.Tensor":
-    """Cross-entropy over the answers' tokens, in nats, of a batch that `AnswersLast` made.
-
-    Args:
-        model: causal language model.
-        inputs: the batch.
-        items: divisor of the summed loss (the answer tokens of all batches of an optimizer step); None: this batch's.
-    """
-    import torch
-
-    labels = inputs["labels"]
-    first = int((labels != IGNORED).any(dim=0).nonzero()[0])  # no answer begins before this column
-    keep = labels.shape[1] - first + 1  # the token before it predicts it
-    arguments = {key: value for key, value in inputs.items() if key != "labels"}
-    logits = model(**arguments, use_cache=False, logits_to_keep=keep).logits[:, :-1].float()
-    wanted = labels[:, first:]
-    loss = torch.nn.functional.cross_entropy(
-        logits.reshape(-1, logits.shape[-1]), wanted.reshape(-1), ignore_index=IGNORED, reduction="sum"
-    )
-    return loss / (items if items is not None else (wanted != IGNORED).sum())
-
-
 def _answer_trainer() -> Any:
     from trl import SFTTrainer
 
@@ -148,50 +98,6 @@ def _answer_trainer() -> Any:
             return (loss, {}) if return_outputs else loss
 
     return AnswerTrainer
-
-
-def _steps(settings: TrainingConfig, rows: int) -> int:
-    per_epoch = math.ceil(math.ceil(rows / settings.batch_size) / settings.gradient_accumulation)
-    steps = math.ceil(per_epoch * settings.epochs)
-    return steps if settings.max_steps is None else min(steps, settings.max_steps)
-
-
-def _arguments(settings: TrainingConfig, seed: int, out: Path) -> Any:
-    import torch
-    from trl import SFTConfig
-
-    cuda = torch.cuda.is_available()
-    return SFTConfig(
-        output_dir=str(out),
-        num_train_epochs=settings.epochs,
-        max_steps=-1 if settings.max_steps is None else settings.max_steps,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=settings.batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.schedule,
-        warmup_steps=settings.warmup,  # below 1: a share of all steps
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        optim=settings.optimizer,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
-        train_sampling_strategy="group_by_length",
-        max_length=None,  # rows are cut by PromptEncoder, which never cuts the answer
-        dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,
-        prediction_loss_only=True,
-        bf16=True,
-        use_cpu=not cuda,
-        seed=seed,
-        data_seed=seed,
-        logging_steps=10,
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=cuda,
-    )
 
 
 def _watcher(bar: Bar) -> "TrainerCallback":

@@ -8,71 +8,9 @@ import torch
 
 from jobtuner.config import TrainingConfig
 from jobtuner.errors import ModelError
-from jobtuner.models import load_quantized, load_tokenizer
-from jobtuner.tasks import PromptEncoder, get_task
-from jobtuner.tasks.base import IGNORED
-from jobtuner.train.lora import add_adapter
-from jobtuner.train.trainer import AnswersLast, answer_loss, fine_tune
-from tests.conftest import ADS, LORA, NF4, Standin
-
-CODES = ["2221", "2221", "5120", "5120", "8331"]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(standin: Standin) -> Any:
-    return load_tokenizer(str(standin.folder))
-
-
-@pytest.fixture(scope="module")
-def rows(tokenizer: Any) -> list[dict[str, list[int]]]:
-    return PromptEncoder(get_task("occupation"), tokenizer, 64).examples(ADS, CODES)
-
-
-def build(standin: Standin) -> Any:
-    torch.manual_seed(0)
-    return add_adapter(load_quantized(str(standin.folder), None, NF4), LORA, gradient_checkpointing=False)
-
-
-def plain_loss(model: Any, rows: list[dict[str, list[int]]]) -> float:
-    """Each row by itself, no padding, output layer everywhere: the definition."""
-    total, count = 0.0, 0
-    for row in rows:
-        with torch.no_grad():
-            logits = model(input_ids=torch.tensor([row["input_ids"]])).logits[0, :-1]
-        targets = torch.tensor(row["labels"][1:])
-        total += float(torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum"))
-        count += int((targets != IGNORED).sum())
-    return total / count
-
-
-def test_answer_loss_is_the_plain_loss_of_each_row_by_itself(standin: Standin, rows: Any) -> None:
-    model = build(standin).eval()
-    batch = AnswersLast(0)(rows)
-    assert len({len(row["input_ids"]) for row in rows}) > 1  # else padding would not be tested
-    with torch.no_grad():
-        loss = float(answer_loss(model, batch))
-    assert loss == pytest.approx(plain_loss(model, rows), abs=1e-5)  # float32, other order of sums
-
-
-def test_answers_of_different_lengths_are_all_counted(standin: Standin, tokenizer: Any) -> None:
-    encoder = PromptEncoder(get_task("occupation"), tokenizer, 64)
-    rows = encoder.examples(["cook", "bus driver on city lines", "nurse"], ["5", "8331", "22.21.7"])
-    model = build(standin).eval()
-    with torch.no_grad():
-        assert float(answer_loss(model, AnswersLast(0)(rows))) == pytest.approx(plain_loss(model, rows), abs=1e-5)
-
-
-def test_padding_stands_in_front_and_positions_count_from_the_first_token() -> None:
-    batch = AnswersLast(7)(
-        [
-            {"input_ids": [1, 2, 3], "labels": [IGNORED, IGNORED, 3]},
-            {"input_ids": [4], "labels": [4]},
-        ]
-    )
-    assert batch["input_ids"].tolist() == [[1, 2, 3], [7, 7, 4]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
-    assert batch["position_ids"].tolist() == [[0, 1, 2], [0, 0, 0]]
-    assert batch["labels"].tolist() == [[IGNORED, IGNORED, 3], [IGNORED, IGNORED, 4]]
+from jobtuner.train.trainer import fine_tune
+from tests.conftest import Standin
+from tests.unit.train.samples import build, plain_loss
 
 
 @pytest.mark.parametrize("optimizer", ["adamw_torch", "adamw_torch_fused", "adamw_8bit"])
