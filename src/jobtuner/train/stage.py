@@ -39,7 +39,7 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> TrainedMod
     task = get_task(config.task)
     encoder = PromptEncoder(task, tokenizer, config.prompt.max_ad_tokens)
     set_seed(config.seed)
-    base = load_quantized(source, config.model.revision, config.quantization)
+    base = load_quantized(source, config.model.revision, config.quantization, config.training.attention)
     model = add_adapter(base, config.lora, config.training.gradient_checkpointing)
     settings = {**verify(model, config.quantization, config.lora), "revision": config.model.revision, **built}
     scratch = out_dir / "scratch"

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from jobtuner.config import TrainingConfig
 from jobtuner.errors import ModelError
 from jobtuner.progress import Bar, track
+from jobtuner.train.answer_trainer import answer_trainer, attention, measure
 from jobtuner.train.arguments import optimizer_steps, trainer_arguments
-from jobtuner.train.batches import AnswersLast, answer_loss
+from jobtuner.train.batches import StepBatches
+from jobtuner.train.best import restore_best, validation_watch
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -35,14 +37,14 @@ def fine_tune(
         model: quantised base with an adapter.
         tokenizer: gives the padding token.
         rows: training rows with `input_ids` and `labels`.
-        validation: rows whose loss is measured once, at the end.
+        validation: rows that are measured at the end, and the first of them every `evaluate_every` steps.
         settings: schedule and optimizer.
         seed: decides data order and dropout.
         out: scratch folder for the trainer.
 
     Returns:
-        Metrics (train_loss and validation_loss in nats an answer token, steps, seconds, examples_per_second) and the
-        history: one entry a logged step.
+        Metrics (train_loss and validation_loss in nats an answer token, validation_accuracy as the share of answers
+        that are right token for token, steps, seconds, examples_per_second) and the history: one entry a logged step.
 
     Raises:
         ModelError: the loss became NaN or infinite.
@@ -50,16 +52,16 @@ def fine_tune(
     import torch
     from datasets import Dataset
 
-    arguments = trainer_arguments(settings, seed, out)
+    batches = StepBatches(int(tokenizer.encode("<|endoftext|>")[0]), settings)
+    arguments = trainer_arguments(settings, seed, out, autocast=model.config.dtype == torch.bfloat16)
     steps = optimizer_steps(settings, len(rows))
-    with track("Fine-tuning", total=steps, unit="steps") as bar:
-        trainer = _answer_trainer()(
+    with track("Fine-tuning", total=steps, unit="steps") as bar, attention(model, settings):
+        trainer = answer_trainer(rows, settings, seed)(
             model=model,
             args=arguments,
             train_dataset=Dataset.from_list(list(rows)),
-            eval_dataset=Dataset.from_list(list(validation)),
             processing_class=tokenizer,
-            data_collator=AnswersLast(int(tokenizer.encode("<|endoftext|>")[0])),
+            data_collator=batches,
             callbacks=[_watcher(bar)],
         )
         # TRL turns the adapter of a quantised model into bfloat16 on construction. Small updates late in the schedule
@@ -67,37 +69,29 @@ def fine_tune(
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(torch.float32)
+        some = list(validation)[: settings.evaluate_rows]
+        trainer.add_callback(
+            validation_watch(model, lambda: measure(trainer, batches, some), settings, out / "best"),
+        )
         result = trainer.train()
-        validation_loss = float(trainer.evaluate()["eval_loss"])
+        restore_best(model, out / "best")
+        measured = measure(trainer, batches, validation)
+    validation_loss = measured["loss"]
     if not math.isfinite(result.training_loss) or not math.isfinite(validation_loss):
         raise ModelError(
             f"The loss is {result.training_loss} (validation {validation_loss}) after {result.global_step} steps. "
             "Lower training.learning_rate or training.max_grad_norm, or use quantization.compute_dtype float32."
         )
-    history = [_numbers(entry) for entry in trainer.state.log_history if "loss" in entry]
+    history = [_numbers(entry) for entry in trainer.state.log_history if "loss" in entry or "validation_loss" in entry]
     metrics = {
         "train_loss": float(result.training_loss),
         "validation_loss": validation_loss,
+        "validation_accuracy": measured["accuracy"],
         "steps": float(result.global_step),
         "seconds": float(result.metrics["train_runtime"]),
         "examples_per_second": float(result.metrics["train_samples_per_second"]),
     }
     return metrics, history
-
-
-def _answer_trainer() -> Any:
-    from trl import SFTTrainer
-
-    class AnswerTrainer(SFTTrainer):
-        """SFTTrainer with the output layer applied to the answers alone (its own loss applies it to every token)."""
-
-        def compute_loss(
-            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> Any:
-            loss = answer_loss(model, inputs, num_items_in_batch)
-            return (loss, {}) if return_outputs else loss
-
-    return AnswerTrainer
 
 
 def _watcher(bar: Bar) -> "TrainerCallback":
@@ -126,5 +120,5 @@ def _watcher(bar: Bar) -> "TrainerCallback":
 
 
 def _numbers(entry: dict[str, Any]) -> dict[str, float]:
-    keep = ("step", "epoch", "loss", "learning_rate", "grad_norm")
+    keep = ("step", "epoch", "loss", "learning_rate", "grad_norm", "validation_loss", "validation_accuracy")
     return {key: float(entry[key]) for key in keep if key in entry}
