@@ -1,19 +1,22 @@
 """A trainer that goes on where a killed one stopped, bit for bit, and stops at the first batch that cannot be learnt.
 
 transformers' own resuming is used (`train(resume_from_checkpoint=…)`); what it stores and in which form is replaced,
-and what it does not restore is added: the order of rows grouped by length, the sums of the loss, the time.
+and what it does not restore is added: the sums of the loss, the time, the best adapter so far.
 """
 
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobtuner.config import CheckpointConfig
-from jobtuner.errors import ModelError
-from jobtuner.train.checkpoint import CheckpointStore
-from jobtuner.train.guard import StopRequest
+from jobtuner.errors import Interrupted, ModelError
+from jobtuner.progress import notice
+from jobtuner.train.best import BEST, copy_best
+from jobtuner.train.checkpoint import Checkpoint, CheckpointStore
+from jobtuner.train.guard import StopRequest, stop_requests
 from jobtuner.train.state import (
     load_adapter,
     load_values,
@@ -28,22 +31,81 @@ if TYPE_CHECKING:
     import torch
     from transformers import TrainerCallback
 
-__all__ = ["resumable"]
+__all__ = ["Checkpointing", "resumable", "run_training"]
 
 _SHARE = 0.02  # of the time, at most, goes into writing checkpoints
 _SHOWN_IDS = 20
+
+
+class _StoppedInStepError(Exception):
+    """Training was stopped between two passes of a step, whose gradients are thrown away."""
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where a training run is saved, and how often."""
+
+    store: CheckpointStore
+    settings: CheckpointConfig
+
+    def newest(self, steps: int) -> Checkpoint | None:
+        """The checkpoint to go on from, if there is one; says so.
+
+        Args:
+            steps: of the whole run.
+        """
+        found = self.store.newest()
+        if found:
+            other = [
+                f"{name} {value}" for name, value in found.made_with.items() if self.store.made_with[name] != value
+            ]
+            note = f" It was made with {', '.join(other)}: equal to the last bit it will not be." if other else ""
+            notice(f"Training is resumed from step {found.step} of {steps}.{note}")
+        return found
+
+
+def run_training(trainer: Any, checkpoints: Checkpointing | None, found: Checkpoint | None) -> Any:
+    """Train to the end, or to the signal that stops it; transformers' `TrainOutput`.
+
+    Args:
+        trainer: of a class that `resumable` made.
+        checkpoints: where the run is saved; None: nowhere, and signals do what they always do.
+        found: where it goes on from; None: from the beginning.
+
+    Raises:
+        Interrupted: SIGTERM or SIGINT came; a checkpoint of the last whole step is saved.
+        ModelError: the loss or the gradients are no numbers.
+        StorageError: the disk is full.
+    """
+    if checkpoints is None:
+        return trainer.train()
+    with stop_requests() as stop:
+        trainer.keep_checkpoints(checkpoints.store, checkpoints.settings, stop)
+        try:
+            result = trainer.train(resume_from_checkpoint=str(found.folder) if found else None)
+        except _StoppedInStepError:
+            trainer.save_checkpoint()
+        if stop.signum is not None:
+            state = trainer.state
+            raise Interrupted(
+                f"Training was stopped by {stop.name} at step {state.global_step} of {state.max_steps}. "
+                f"Run again with the same settings to go on. Checkpoints: {checkpoints.store.place}.",
+                stop.signum,
+            )
+    return result
 
 
 def resumable(base: Any) -> Any:
     """A subclass of a transformers trainer that keeps checkpoints once `keep_checkpoints` was called."""
 
     class ResumableTrainer(base):  # type: ignore[misc]  # a class made at run time
-        """Checkpoints of ours, an order that can be repeated, and a guard over loss and gradients."""
+        """Checkpoints of ours, and a guard over loss and gradients."""
 
         ids: Sequence[str] = ()
         """Ids of the training rows, for messages."""
         resumes = 0
         """How often this training was resumed."""
+        _stop: StopRequest | None = None
         _tr_loss: Any  # the trainer's sum of the loss since it last logged, on the device
         _store: CheckpointStore | None = None
         _position: dict[str, Any] | None = None  # what `_where` told after the last step
@@ -51,15 +113,23 @@ def resumable(base: Any) -> Any:
         _earlier = 0.0  # seconds that former processes trained up to the checkpoint that this one began with
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self._batches: list[tuple[Any, torch.Tensor]] = []  # row numbers and loss of the step's batches so far
+            self._passes: list[tuple[Sequence[int], Any]] = []  # rows and loss of the passes of the step at hand
             self._started = time.monotonic()
             super().__init__(*args, **kwargs)
 
         def keep_checkpoints(self, store: CheckpointStore, settings: CheckpointConfig, stop: StopRequest) -> None:
             """Write checkpoints as the settings say, and when a stop is requested."""
-            self._store, self._keeping = store, settings
+            self._store, self._keeping, self._stop = store, settings, stop
             self._saved_at, self._cost = time.monotonic(), 0.0
             self.add_callback(_keeper(self, stop))
+
+        def save_checkpoint(self) -> None:
+            """Write a checkpoint of the last whole step."""
+            self._save_checkpoint(self.model, None)
+
+        @property
+        def _best(self) -> Path:
+            return Path(self.args.output_dir) / BEST
 
         @property
         def seconds(self) -> float:
@@ -92,15 +162,15 @@ def resumable(base: Any) -> Any:
 
         def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
             super()._maybe_log_save_evaluate(*args, **kwargs)
-            if self._store is not None and not self._batches and self.args.gradient_accumulation_steps > 1:
-                self._position = self._where()  # to stop between the batches of a step, and save as of its beginning
+            if self._store is not None:
+                self._position = self._where()  # to stop between the passes of a step, and save as of its beginning
 
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
             step = self.state.global_step
             if self._store is None or step == self._saved_step:
                 return
             began = time.monotonic()
-            position = self._position if self._batches else self._where()
+            position = self._position if self._passes else self._where()
             optimizer = {"optimizer": self.optimizer.state_dict(), "schedule": self.lr_scheduler.state_dict()}
             weights = [weight for weight in self.model.parameters() if weight.requires_grad]
             with self._store.write(step, size_of([optimizer, weights])) as folder:
@@ -108,12 +178,14 @@ def resumable(base: Any) -> Any:
                 save_values(optimizer, folder, "optimizer")
                 progress = {**(position or {}), "seconds": self.seconds, "resumes": self.resumes}
                 save_values(progress, folder, "progress")
+                copy_best(self._best, folder)
                 self.state.save_to_json(str(folder / "trainer_state.json"))
             self._saved_step, self._saved_at = step, time.monotonic()
             self._cost = self._saved_at - began
 
         def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
             load_adapter(self.model if model is None else model, Path(resume_from_checkpoint))
+            copy_best(Path(resume_from_checkpoint), self._best)
 
         def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
             if checkpoint is None:
@@ -129,36 +201,27 @@ def resumable(base: Any) -> Any:
             if checkpoint is not None and self._position is not None:
                 set_random_state(self._position["random"])
 
-        def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-            if self.args.train_sampling_strategy != "group_by_length":
-                return super()._get_train_sampler(train_dataset)
-            rows = self.train_dataset if train_dataset is None else train_dataset
-            lengths = [len(tokens) for tokens in rows["input_ids"]]
-            group = self.args.train_batch_size * self.args.gradient_accumulation_steps
-            return _by_length(lengths, group, self.args.seed)
+        def begin_pass(self, rows: Sequence[int]) -> None:
+            """To be called before each forward pass of a step; a requested stop does not wait for the whole step.
 
-        def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-            """Evaluate without moving a random generator: training goes on as if nobody had looked."""
-            before = random_state()
-            try:
-                return super().evaluate(*args, **kwargs)
-            finally:
-                set_random_state(before)
+            Args:
+                rows: numbers of the training rows in it.
+            """
+            if self._stop and self._passes:
+                raise _StoppedInStepError
+            self._passes.append((rows, None))
 
-        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
-            """One batch, forward and backward; remembers which rows it held."""
-            rest = {name: value for name, value in inputs.items() if name != "rows"}
-            loss = super().training_step(model, rest, num_items_in_batch)
-            self._batches.append((inputs.get("rows"), loss))
-            return loss
+        def end_pass(self, loss: Any) -> None:
+            """To be called after the backward pass; `loss` is the pass's own, detached."""
+            self._passes[-1] = (self._passes[-1][0], loss)
 
         def _clip_grad_norm(self, model: Any) -> Any:
             """Stop before the optimizer applies a gradient that is no number: the adapter is still good."""
             norm = super()._clip_grad_norm(model)
-            batches, self._batches = self._batches, []
-            wrong = _not_finite(norm, [loss for _, loss in batches])  # one wait for the device a step
+            passes, self._passes = self._passes, []
+            wrong = _not_finite(norm, [loss for _, loss in passes])  # one wait for the device a step
             if wrong is not None:
-                numbers = [row for index in wrong[1] for row in _numbers(batches[index][0])]
+                numbers = [row for index in wrong[1] for row in passes[index][0]]
                 raise ModelError(self._explain(wrong[0], [self.ids[row] for row in numbers if row < len(self.ids)]))
             return norm
 
@@ -187,10 +250,6 @@ def _keeper(trainer: Any, stop: StopRequest) -> "TrainerCallback":
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             trainer.begin()
 
-        def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if stop:
-                control.should_save = control.should_training_stop = True
-
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if stop:
                 control.should_training_stop = True
@@ -198,35 +257,6 @@ def _keeper(trainer: Any, stop: StopRequest) -> "TrainerCallback":
                 control.should_save = True
 
     return Keeper()
-
-
-def _by_length(lengths: Sequence[int], group: int, seed: int) -> Any:
-    from torch import Generator
-    from torch.utils.data import Sampler
-    from transformers.trainer_pt_utils import get_length_grouped_indices
-
-    class ByLength(Sampler[int]):
-        """Rows of similar length beside each other, in an order that depends on seed and epoch alone.
-
-        transformers' own sampler draws from the global generator: where training is resumed in the middle of an
-        epoch, the generator is elsewhere, and the epoch's second half would hold other rows.
-        """
-
-        def __init__(self) -> None:
-            self.epoch = 0
-
-        def set_epoch(self, epoch: int) -> None:
-            """Called by the data loader at the begin of each epoch."""
-            self.epoch = epoch
-
-        def __len__(self) -> int:
-            return len(lengths)
-
-        def __iter__(self) -> Any:
-            generator = Generator().manual_seed(seed * 1_000_003 + self.epoch)
-            return iter(get_length_grouped_indices(list(lengths), group, generator=generator))
-
-    return ByLength()
 
 
 def _not_finite(norm: Any, losses: "Sequence[torch.Tensor]") -> tuple[str, list[int]] | None:
@@ -241,7 +271,3 @@ def _not_finite(norm: Any, losses: "Sequence[torch.Tensor]") -> tuple[str, list[
     if wrong:
         return f"The loss is {each[wrong[0]]}", wrong
     return f"The gradients exploded (their norm is {size})", list(range(len(each)))
-
-
-def _numbers(rows: Any) -> list[int]:
-    return [] if rows is None else rows.tolist()

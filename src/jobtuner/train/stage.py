@@ -20,8 +20,9 @@ from jobtuner.taxonomy import Taxonomy
 from jobtuner.train.checkpoint import CheckpointStore
 from jobtuner.train.identity import environment, identity
 from jobtuner.train.lora import add_adapter, verify
+from jobtuner.train.resume import Checkpointing
 from jobtuner.train.standin import Corpus, build_standin
-from jobtuner.train.trainer import Checkpointing, fine_tune
+from jobtuner.train.trainer import fine_tune
 
 __all__ = ["CHECKPOINTS_VARIABLE", "run"]
 
@@ -51,7 +52,7 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> TrainedMod
     task = get_task(config.task)
     encoder = PromptEncoder(task, tokenizer, config.prompt.max_ad_tokens)
     set_seed(config.seed)
-    base = load_quantized(source, config.model.revision, config.quantization)
+    base = load_quantized(source, config.model.revision, config.quantization, config.training.attention)
     model = add_adapter(base, config.lora, config.training.gradient_checkpointing)
     settings = {**verify(model, config.quantization, config.lora), "revision": config.model.revision, **built}
     rows, held_out = _rows(encoder, train), _rows(encoder, validation)

@@ -2,49 +2,25 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobtuner.config import CheckpointConfig, TrainingConfig
-from jobtuner.errors import Interrupted, ModelError
-from jobtuner.progress import Bar, notice, track
+from jobtuner.config import TrainingConfig
+from jobtuner.errors import ModelError
+from jobtuner.progress import Bar, track
+from jobtuner.train.answer_trainer import answer_trainer, attention, measure
 from jobtuner.train.arguments import optimizer_steps, trainer_arguments
-from jobtuner.train.batches import AnswersLast, answer_loss
-from jobtuner.train.checkpoint import Checkpoint, CheckpointStore
-from jobtuner.train.guard import stop_requests
-from jobtuner.train.resume import resumable
+from jobtuner.train.batches import StepBatches
+from jobtuner.train.best import BEST, restore_best, validation_watch
+from jobtuner.train.resume import Checkpointing, run_training
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-__all__ = ["Checkpointing", "fine_tune"]
+__all__ = ["fine_tune"]
 
 _Row = dict[str, list[int]]
-
-
-@dataclass(frozen=True)
-class Checkpointing:
-    """Where a training run is saved, and how often."""
-
-    store: CheckpointStore
-    settings: CheckpointConfig
-
-    def newest(self, steps: int) -> Checkpoint | None:
-        """The checkpoint to go on from, if there is one; says so.
-
-        Args:
-            steps: of the whole run.
-        """
-        found = self.store.newest()
-        if found:
-            other = [
-                f"{name} {value}" for name, value in found.made_with.items() if self.store.made_with[name] != value
-            ]
-            note = f" It was made with {', '.join(other)}: equal to the last bit it will not be." if other else ""
-            notice(f"Training is resumed from step {found.step} of {steps}.{note}")
-        return found
 
 
 def fine_tune(
@@ -64,7 +40,7 @@ def fine_tune(
         model: quantised base with an adapter.
         tokenizer: gives the padding token.
         rows: training rows with `input_ids` and `labels`.
-        validation: rows whose loss is measured once, at the end.
+        validation: rows that are measured at the end, and the first of them every `evaluate_every` steps.
         settings: schedule and optimizer.
         seed: decides data order and dropout.
         out: scratch folder for the trainer.
@@ -72,9 +48,10 @@ def fine_tune(
         ids: id of each training row, for messages.
 
     Returns:
-        Metrics (train_loss and validation_loss in nats an answer token, steps, seconds, examples_per_second, resumes)
-        and the history: one entry a logged step. All are of the whole run: where it was resumed, seconds is the time of
-        the steps that led to this adapter, in all processes; the time of lost steps and of loading is not in it.
+        Metrics (train_loss and validation_loss in nats an answer token, validation_accuracy as the share of answers
+        that are right token for token, steps, seconds, examples_per_second, resumes) and the history: one entry a
+        logged step. All are of the whole run: where it was resumed, seconds is the time of the steps that led to this
+        adapter, in all processes; the time of lost steps and of loading is not in it.
 
     Raises:
         ModelError: the loss or the gradients became NaN or infinite; names the examples.
@@ -84,18 +61,18 @@ def fine_tune(
     import torch
     from datasets import Dataset
 
-    arguments = trainer_arguments(settings, seed, out)
+    batches = StepBatches(int(tokenizer.encode("<|endoftext|>")[0]), settings)
+    arguments = trainer_arguments(settings, seed, out, autocast=model.config.dtype == torch.bfloat16)
     steps = optimizer_steps(settings, len(rows))
     found = checkpoints.newest(steps) if checkpoints else None
     start = found.step if found else 0
-    with track("Fine-tuning", total=steps, unit="steps", start=start) as bar:
-        trainer = _answer_trainer()(
+    with track("Fine-tuning", total=steps, unit="steps", start=start) as bar, attention(model, settings):
+        trainer = answer_trainer(rows, settings, seed)(
             model=model,
             args=arguments,
             train_dataset=Dataset.from_list([{**row, "row": number} for number, row in enumerate(rows)]),
-            eval_dataset=Dataset.from_list(list(validation)),
             processing_class=tokenizer,
-            data_collator=AnswersLast(int(tokenizer.encode("<|endoftext|>")[0])),
+            data_collator=batches,
             callbacks=[_watcher(bar, start)],
         )
         # TRL turns the adapter of a quantised model into bfloat16 on construction. Small updates late in the schedule
@@ -103,57 +80,32 @@ def fine_tune(
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(torch.float32)
+        some = list(validation)[: settings.evaluate_rows]
+        trainer.add_callback(
+            validation_watch(model, lambda: measure(trainer, batches, some), settings, out / BEST),
+        )
         trainer.ids = ids
-        result = _train(trainer, checkpoints, found)
+        result = run_training(trainer, checkpoints, found)
         seconds = trainer.seconds
-        validation_loss = float(trainer.evaluate()["eval_loss"])
+        restore_best(model, out / BEST)
+        measured = measure(trainer, batches, validation)
+    validation_loss = measured["loss"]
     if not math.isfinite(result.training_loss) or not math.isfinite(validation_loss):
         raise ModelError(
             f"The loss is {result.training_loss} (validation {validation_loss}) after {result.global_step} steps. "
             "Lower training.learning_rate or training.max_grad_norm, or use quantization.compute_dtype float32."
         )
-    history = [_numbers(entry) for entry in trainer.state.log_history if "loss" in entry]
+    history = [_numbers(entry) for entry in trainer.state.log_history if "loss" in entry or "validation_loss" in entry]
     metrics = {
         "train_loss": float(result.training_loss),
         "validation_loss": validation_loss,
+        "validation_accuracy": measured["accuracy"],
         "steps": float(result.global_step),
         "seconds": seconds,
         "examples_per_second": trainer.state.epoch * len(rows) / seconds,
         "resumes": float(trainer.resumes),
     }
     return metrics, history
-
-
-def _train(trainer: Any, checkpoints: Checkpointing | None, found: Checkpoint | None) -> Any:
-    """Train to the end, or to the signal that stops it."""
-    if checkpoints is None:
-        return trainer.train()
-    with stop_requests() as stop:
-        trainer.keep_checkpoints(checkpoints.store, checkpoints.settings, stop)
-        result = trainer.train(resume_from_checkpoint=str(found.folder) if found else None)
-        if stop.signum is not None:
-            state = trainer.state
-            raise Interrupted(
-                f"Training was stopped by {stop.name} at step {state.global_step} of {state.max_steps}. "
-                f"Run again with the same settings to go on. Checkpoints: {checkpoints.store.place}.",
-                stop.signum,
-            )
-    return result
-
-
-def _answer_trainer() -> Any:
-    from trl import SFTTrainer
-
-    class AnswerTrainer(resumable(SFTTrainer)):  # type: ignore[misc]  # a class made at run time
-        """SFTTrainer with the output layer applied to the answers alone (its own loss applies it to every token)."""
-
-        def compute_loss(
-            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> Any:
-            loss = answer_loss(model, inputs, num_items_in_batch)
-            return (loss, {}) if return_outputs else loss
-
-    return AnswerTrainer
 
 
 def _watcher(bar: Bar, start: int) -> "TrainerCallback":
@@ -179,5 +131,5 @@ def _watcher(bar: Bar, start: int) -> "TrainerCallback":
 
 
 def _numbers(entry: dict[str, Any]) -> dict[str, float]:
-    keep = ("step", "epoch", "loss", "learning_rate", "grad_norm")
+    keep = ("step", "epoch", "loss", "learning_rate", "grad_norm", "validation_loss", "validation_accuracy")
     return {key: float(entry[key]) for key in keep if key in entry}

@@ -33,10 +33,10 @@ def test_padding_stands_in_front_and_positions_count_from_the_first_token() -> N
     batch = AnswersLast(7)(
         [
             {"input_ids": [1, 2, 3], "labels": [IGNORED, IGNORED, 3]},
-            {"input_ids": [4], "labels": [4]},
+            {"input_ids": [4, 5], "labels": [4, 5]},
         ]
     )
-    assert batch["input_ids"].tolist() == [[1, 2, 3], [7, 7, 4]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
-    assert batch["position_ids"].tolist() == [[0, 1, 2], [0, 0, 0]]
-    assert batch["labels"].tolist() == [[IGNORED, IGNORED, 3], [IGNORED, IGNORED, 4]]
+    assert batch["input_ids"].tolist() == [[1, 2, 3], [7, 4, 5]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [0, 1, 1]]
+    assert batch["position_ids"].tolist() == [[0, 1, 2], [0, 0, 1]]
+    assert batch["labels"].tolist() == [[IGNORED, IGNORED, 3], [IGNORED, IGNORED, 5]]

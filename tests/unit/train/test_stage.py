@@ -167,6 +167,33 @@ def test_export_fails_where_merged_and_adapted_disagree(
     assert found["label_agreement"] < 1.0
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"quantization.type": "none", "quantization.double": "false", "quantization.compute_dtype": "float32"},
+        {"lora.dora": "true", "lora.rslora": "true", "lora.target_modules": "all-linear"},
+    ],
+    ids=["none", "dora"],
+)
+def test_variants_are_exported_as_they_were_trained(
+    overrides: dict[str, str], config: Config, prepared: PreparedData, taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    other = load_config("smoke", {"training.epochs": "1.0", "export.dtype": "float32", **overrides})
+    other = other.model_copy(update={"model": config.model})
+    for folder in ("trained", "report", "exported"):
+        (tmp_path / folder).mkdir()
+    trained = run_train(other, {"prepare": prepared.folder}, tmp_path / "trained")
+    report = EvalReport(
+        folder=tmp_path / "report", fingerprint="report", data_fingerprint="data",
+        model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, temperature=1.0,
+    ).save()  # fmt: skip
+    inputs = {"prepare": prepared.folder, "train": trained.folder, "evaluate": report.folder}
+    exported = run_export(other, inputs, tmp_path / "exported")
+    adapted = load_adapted(trained, taxonomy).log_probabilities(ADS)
+    merged = load_exported(exported.folder / "model").log_probabilities(ADS)
+    np.testing.assert_allclose(merged, adapted, atol=1e-4 if other.quantization.type == "none" else 0.05)
+
+
 def test_a_changed_taxonomy_beside_the_model_is_refused(exported: ExportedModel, tmp_path: Path) -> None:
     import shutil
 

@@ -26,9 +26,10 @@ from trl import SFTConfig, SFTTrainer  # noqa: F401
 from jobtuner.config import CheckpointConfig, LoraSettings, TrainingConfig
 from jobtuner.models import load_quantized, load_tokenizer
 from jobtuner.tasks import PromptEncoder, get_task
-from jobtuner.train import checkpoint, trainer
+from jobtuner.train import answer_trainer, checkpoint, trainer
 from jobtuner.train.identity import environment, identity
 from jobtuner.train.lora import add_adapter
+from jobtuner.train.resume import Checkpointing
 from tests.conftest import ADS, NF4
 
 CODES = ["2221", "2221", "5120", "5120", "8331"]
@@ -79,7 +80,7 @@ def train(job: Job) -> dict[str, Any]:
         _misfortune(job, poison),
         checkpoint.CheckpointStore(Path(job.root), me, 2, job.mirror, environment()) as store,
     ):
-        checkpoints = trainer.Checkpointing(store, CheckpointConfig(every_steps=job.every))
+        checkpoints = Checkpointing(store, CheckpointConfig(every_steps=job.every))
         ids = [f"ad-{number}" for number in range(len(rows))]
         scratch = Path(job.root) / "scratch"
         metrics, history = trainer.fine_tune(model, tokenizer, rows, rows[:4], settings, 7, scratch, checkpoints, ids)
@@ -91,8 +92,8 @@ def train(job: Job) -> dict[str, Any]:
 @contextmanager
 def _misfortune(job: Job, poison: list[int] | None) -> Any:
     """Let the job's misfortune strike at its step."""
-    real_bar, real_seal, real_loss = trainer.track, checkpoint.seal, trainer.answer_loss
-    at = {"step": 0, "batches": 0}
+    real_bar, real_seal, real_loss = trainer.track, checkpoint.seal, answer_trainer.answer_loss
+    at = {"step": 0}
 
     @contextmanager
     def track(*arguments: Any, start: float = 0, **more: Any) -> Any:
@@ -105,15 +106,14 @@ def _misfortune(job: Job, poison: list[int] | None) -> Any:
         if step == job.kill_while_writing:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def loss(model: Any, inputs: Any, items: Any = None) -> Any:
-        value = real_loss(model, inputs, items)
-        if model.training and at["step"] == job.signal_in and not at["batches"]:
+    def loss(model: Any, inputs: Any, *more: Any) -> Any:
+        value = real_loss(model, inputs, *more)
+        if at["step"] == job.signal_in:
             os.kill(os.getpid(), signal.SIGTERM)
-        at["batches"] += model.training
         held = poison and any(row[-len(poison) :].tolist() == poison for row in inputs["input_ids"])
-        return value * job.bad_factor if model.training and held else value
+        return value * job.bad_factor if held else value
 
-    trainer.track, checkpoint.seal, trainer.answer_loss = track, seal, loss  # type: ignore[assignment]
+    trainer.track, checkpoint.seal, answer_trainer.answer_loss = track, seal, loss  # type: ignore[assignment]
     yield
 
 
@@ -126,7 +126,6 @@ class _Bar:
         if not amount:
             return
         self._at["step"] += int(amount)
-        self._at["batches"] = 0
         if self._at["step"] == self._job.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._at["step"] == self._job.signal_at:
