@@ -24,7 +24,7 @@ class StepBatches:
     settings: TrainingConfig
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-        """The passes, under the key `passes`, each as `answer_loss` takes it; under `rows` the numbers (`row`) in each."""
+        """Under `passes` the passes, each as `answer_loss` takes it; under `rows` the numbers (`row`) of its rows."""
         prefix, groups = self._groups(rows)
         return {
             "passes": [self._pass(group, prefix) for group in groups],
