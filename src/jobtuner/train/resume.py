@@ -56,10 +56,9 @@ class Checkpointing:
         """
         found = self.store.newest()
         if found:
-            other = [
-                f"{name} {value}" for name, value in found.made_with.items() if self.store.made_with[name] != value
-            ]
-            note = f" It was made with {', '.join(other)}: equal to the last bit it will not be." if other else ""
+            now = self.store.made_with
+            other = [f"{name} {value}" for name, value in found.made_with.items() if now.get(name) != value]
+            note = f" It was made with {', '.join(other)}: equal to the last bit it need not be." if other else ""
             notice(f"Training is resumed from step {found.step} of {steps}.{note}")
         return found
 
@@ -226,13 +225,11 @@ def resumable(base: Any) -> Any:
             return norm
 
         def _explain(self, what: str, ids: Sequence[str]) -> str:
-            shown = ", ".join(ids[:_SHOWN_IDS]) + (
-                f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
-            )
+            more = f" and {len(ids) - _SHOWN_IDS} more" if len(ids) > _SHOWN_IDS else ""
             kept = f"The checkpoint of step {self._saved_step} is kept in {self._store.place}. " if self._store else ""
             return (
                 f"{what} in step {self.state.global_step + 1} of {self.state.max_steps}; the step was not taken. "
-                + (f"Its examples: {shown}. " if ids else "")
+                + (f"Its examples: {', '.join(ids[:_SHOWN_IDS])}{more}. " if ids else "")
                 + (kept if self._saved_step else "")
                 + "Look at these examples; lower training.learning_rate or training.max_grad_norm, or use "
                 "quantization.compute_dtype float32."

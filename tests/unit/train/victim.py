@@ -70,7 +70,7 @@ def train(job: Job) -> dict[str, Any]:
     texts = [f"{ADS[number % 5]} {'Apply now. ' * (number % 4)}" for number in range(22)]
     rows = encoder.examples(texts, [CODES[number % 5] for number in range(22)])
     torch.manual_seed(0)
-    lora = LoraSettings(r=job.r, alpha=16, dropout=0.2)
+    lora = LoraSettings(r=job.r, alpha=16, dropout=0.2, target_modules=["q_proj", "down_proj", "embed_tokens"])
     model = add_adapter(load_quantized(job.base, None, NF4), lora, gradient_checkpointing=False)
     settings = TrainingConfig(**{"epochs": 3.0, "batch_size": 2, "learning_rate": 2e-3, **job.training})
     me = identity(settings.model_dump_json() + lora.model_dump_json(), (rows, rows[:4]), model)
