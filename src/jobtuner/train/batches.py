@@ -30,7 +30,7 @@ class StepBatches:
     def passes(self, rows: Sequence[_Row]) -> Iterator[dict[str, Any]]:
         """The rows as forward passes, in their order unless `pass_tokens` packs them best-fit."""
         settings = self.settings
-        if settings.packing == "off":
+        if settings.packing == "none":
             padded = AnswersLast(self.pad_id)
             yield from (padded(group) for group in _groups(rows, settings.batch_size))
             return
