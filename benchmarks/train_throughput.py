@@ -67,6 +67,8 @@ class Result:
     """What a run took and gave."""
 
     seconds: float
+    cpu_seconds: float
+    """Processor time: steadier than the clock where other work runs beside it."""
     examples: float
     validation_loss: float
     peak_bytes: int
@@ -123,9 +125,9 @@ def _trl(setting: Setting, scratch: Path, **options: Any) -> Result:
         processing_class=load_tokenizer(str(setting.folder)),
     )
     _forget_peak(setting)
-    started = time.monotonic()
+    started, cpu_started = time.monotonic(), time.process_time()
     trainer.train()
-    return _result(setting, trainer.model, time.monotonic() - started)
+    return _result(setting, trainer.model, time.monotonic() - started, time.process_time() - cpu_started)
 
 
 def jobtuner(setting: Setting, scratch: Path) -> Result:
@@ -138,10 +140,11 @@ def jobtuner(setting: Setting, scratch: Path) -> Result:
     )
     _forget_peak(setting)
     tokenizer = load_tokenizer(str(setting.folder))
+    cpu_started = time.process_time()  # the trainer's construction and one validation row are in it, unlike TRL's
     metrics, _ = fine_tune(
         model, tokenizer, setting.train, setting.validation[:1], config.training, config.seed, scratch
     )
-    return _result(setting, model, metrics["seconds"])
+    return _result(setting, model, metrics["seconds"], time.process_time() - cpu_started)
 
 
 def _forget_peak(setting: Setting) -> None:
@@ -150,7 +153,7 @@ def _forget_peak(setting: Setting) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _result(setting: Setting, model: Any, seconds: float) -> Result:
+def _result(setting: Setting, model: Any, seconds: float, cpu_seconds: float) -> Result:
     peak = torch.cuda.max_memory_allocated() if setting.gpu else 0
     device = next(model.parameters()).device
     batches = StepBatches(0, TrainingConfig(batch_size=32))
@@ -158,7 +161,7 @@ def _result(setting: Setting, model: Any, seconds: float) -> Result:
     passes = ({key: _to(value, device) for key, value in each.items()} for each in batches.passes(rows))
     with packed_attention(model), torch.autocast(device.type, dtype=torch.bfloat16):
         loss = answer_metrics(model, passes)["loss"]
-    return Result(seconds, len(setting.train) * setting.config.training.epochs, loss, peak)
+    return Result(seconds, cpu_seconds, len(setting.train) * setting.config.training.epochs, loss, peak)
 
 
 def _to(value: Any, device: Any) -> Any:
@@ -253,6 +256,7 @@ def compare(setting: Setting, rounds: int, scratch: Path) -> dict[str, list[Resu
             results[name].append(result)
             print(
                 f"round {number + 1}: {name:<9}{result.examples / result.seconds:8.1f} examples/s, "
+                f"{1000 * result.cpu_seconds / result.examples:.1f} ms of processor an example, "
                 f"validation loss {result.validation_loss:.4f}",
                 flush=True,
             )

@@ -274,7 +274,7 @@ class TrainingConfig(_Section):
     gradient_checkpointing: bool = False
     """Compute each layer's activations anew in the backward pass: less memory, a third more computation."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    """eager and flash_attention_2 (a GPU and the package flash-attn) need packing none: packs have their own on SDPA."""
+    """eager and flash_attention_2 (a GPU, the package flash-attn) need packing none: packs have their own, on SDPA."""
     optimizer: Literal["adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit"] = "adamw_torch"
     """paged_adamw_8bit moves its state to the host when the GPU is full; it needs a GPU."""
     evaluate_every: _Count | None = None
