@@ -251,8 +251,8 @@ class TrainingConfig(_Section):
     """Examples a forward pass."""
     gradient_accumulation: _Count = 1
     """Forward passes an optimizer step."""
-    packing: Literal["off", "rows", "shared_prefix"] = "shared_prefix"
-    """off: padded batches. rows: one sequence without padding, no example sees another. shared_prefix: as rows, and
+    packing: Literal["none", "rows", "shared_prefix"] = "shared_prefix"
+    """none: padded batches. rows: one sequence without padding, no example sees another. shared_prefix: as rows, and
     the tokens that all examples begin with are computed once. All three give the same loss and gradients."""
     pass_tokens: _Count | None = None
     """Tokens a forward pass: the batch_size × gradient_accumulation examples of an optimizer step are packed best-fit
@@ -271,11 +271,11 @@ class TrainingConfig(_Section):
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Probability mass spread over the vocabulary in the training loss; validation is measured without."""
     neftune_alpha: Annotated[float, Field(gt=0.0)] | None = None
-    """Uniform noise of this strength on the embeddings in training (NEFTune, arXiv 2310.05914); needs packing off."""
+    """Uniform noise of this strength on the embeddings in training (NEFTune, arXiv 2310.05914); needs packing none."""
     gradient_checkpointing: bool = False
     """Compute each layer's activations anew in the backward pass: less memory, a third more computation."""
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    """eager and flash_attention_2 (a GPU and the package flash-attn) need packing off: packs have their own on SDPA."""
+    """eager and flash_attention_2 (a GPU, the package flash-attn) need packing none: packs have their own, on SDPA."""
     optimizer: Literal["adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit"] = "adamw_torch"
     """paged_adamw_8bit moves its state to the host when the GPU is full; it needs a GPU."""
     evaluate_every: _Count | None = None
@@ -291,9 +291,12 @@ class TrainingConfig(_Section):
     @model_validator(mode="after")
     def _settings_go_together(self) -> Self:
         rules = (
-            (self.pass_tokens is not None and self.packing == "off", "pass_tokens needs packing rows or shared_prefix"),
-            (self.neftune_alpha is not None and self.packing != "off", "neftune_alpha needs packing off"),
-            (self.attention != "sdpa" and self.packing != "off", f"attention {self.attention} needs packing off"),
+            (
+                self.pass_tokens is not None and self.packing == "none",
+                "pass_tokens needs packing rows or shared_prefix",
+            ),
+            (self.neftune_alpha is not None and self.packing != "none", "neftune_alpha needs packing none"),
+            (self.attention != "sdpa" and self.packing != "none", f"attention {self.attention} needs packing none"),
             (self.best_by is not None and self.evaluate_every is None, "best_by needs evaluate_every"),
             (self.patience is not None and self.best_by is None, "patience needs best_by"),
         )

@@ -66,7 +66,7 @@ def answer_trainer(rows: Sequence[_Row], settings: TrainingConfig, seed: int) ->
 
 def attention(model: Any, settings: TrainingConfig) -> AbstractContextManager[None]:
     """The attention that the passes of these settings need, for as long as the context is open."""
-    return nullcontext() if settings.packing == "off" else packed_attention(model)
+    return nullcontext() if settings.packing == "none" else packed_attention(model)
 
 
 def measure(trainer: Any, batches: StepBatches, rows: Sequence[_Row]) -> dict[str, float]:
@@ -88,7 +88,7 @@ def verify_trainer(trainer: Any, settings: TrainingConfig) -> dict[str, Any]:
     """
     names = ("optimizer", "weight_decay", "schedule", "gradient_checkpointing", "neftune_alpha")
     asked = {name: getattr(settings, name) for name in names}
-    asked["attention"] = settings.attention if settings.packing == "off" else PACKED
+    asked["attention"] = settings.attention if settings.packing == "none" else PACKED
     model = trainer.model
     found = {
         "optimizer": _optimizer_of(trainer.optimizer),

@@ -40,14 +40,14 @@ class StepBatches:
         """Tokens that are computed once for all rows of a pass, and the rows of each pass."""
         settings = self.settings
         prefix = shared_prefix(rows) if settings.packing == "shared_prefix" else 0
-        if settings.packing == "off" or settings.pass_tokens is None:
+        if settings.packing == "none" or settings.pass_tokens is None:
             size = settings.batch_size
             return prefix, [rows[start : start + size] for start in range(0, len(rows), size)]
         own = [len(row["input_ids"]) - prefix for row in rows]
         return prefix, [[rows[index] for index in found] for found in best_fit(own, settings.pass_tokens - prefix)]
 
     def _pass(self, group: Sequence[Any], prefix: int) -> dict[str, Any]:
-        return AnswersLast(self.pad_id)(group) if self.settings.packing == "off" else pack(group, prefix)
+        return AnswersLast(self.pad_id)(group) if self.settings.packing == "none" else pack(group, prefix)
 
 
 @dataclass(frozen=True)

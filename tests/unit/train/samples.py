@@ -4,15 +4,20 @@ from typing import Any
 
 import torch
 
+from jobtuner.config import TrainingConfig
 from jobtuner.models import load_quantized
 from jobtuner.tasks.base import IGNORED
 from jobtuner.train.lora import add_adapter
 from tests.conftest import LORA, NF4, Standin
 
+_USUAL = TrainingConfig()
 
-def build(standin: Standin) -> Any:
+
+def build(standin: Standin, settings: TrainingConfig = _USUAL) -> Any:
+    """The same adapter each time."""
     torch.manual_seed(0)
-    return add_adapter(load_quantized(str(standin.folder), None, NF4), LORA, gradient_checkpointing=False)
+    base = load_quantized(str(standin.folder), None, NF4, settings.attention)
+    return add_adapter(base, LORA, settings.gradient_checkpointing)
 
 
 def plain_loss(model: Any, rows: list[dict[str, list[int]]]) -> float:

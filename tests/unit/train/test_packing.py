@@ -72,7 +72,7 @@ def in_passes(model: Any, rows: list[Row], settings: TrainingConfig) -> tuple[fl
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize(
     ("packing", "pass_tokens", "passes"),
-    [("off", None, 3), ("rows", None, 3), ("shared_prefix", None, 3), ("rows", 60, 4), ("shared_prefix", 60, 3)],
+    [("none", None, 3), ("rows", None, 3), ("shared_prefix", None, 3), ("rows", 60, 4), ("shared_prefix", 60, 3)],
 )
 def test_loss_and_gradients_are_those_of_the_rows_one_by_one(
     standin: Standin, packing: Any, pass_tokens: int | None, passes: int, checkpointing: bool
@@ -161,7 +161,7 @@ def test_best_fit_leaves_no_room_that_a_row_would_fill() -> None:
     assert best_fit([100, 3], 64) == [[0], [1]]
 
 
-@pytest.mark.parametrize("packing", ["off", "rows", "shared_prefix"])
+@pytest.mark.parametrize("packing", ["none", "rows", "shared_prefix"])
 def test_measured_loss_and_accuracy_are_those_of_the_rows(standin: Standin, packing: Any) -> None:
     model = adapted(standin)
     rows = synthetic([30, 5, 17, 8])

@@ -245,7 +245,7 @@ def test_a_batch_that_cannot_be_learnt_is_named(
     factor: float, what: str, most: int, victims: Victims, tmp_path: Path
 ) -> None:
     job = {
-        "training": {**ACCUMULATING, "epochs": 1.0, "packing": "off"},
+        "training": {**ACCUMULATING, "epochs": 1.0, "packing": "none"},
         "every": 1,
         "bad_row": 13,
         "bad_factor": factor,
