@@ -5,13 +5,14 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from minio import Minio
 from moto.server import ThreadedMotoServer
 
+from jobtuner import storage
 from jobtuner.errors import StorageError
 from jobtuner.train import mirror as mirror_module
 from jobtuner.train.checkpoint import CheckpointStore, UnusableError, verify
@@ -76,7 +77,7 @@ def empty(folder: Path) -> None:
         path.unlink()
 
 
-DAMAGES = {
+DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "a cut adapter": (lambda folder: cut(folder / FILES[0]), "adapter_model.safetensors has 100 of "),
     "a missing state": (lambda folder: (folder / FILES[2]).unlink(), "trainer_state.json is missing"),
     "an empty folder": (empty, "it has no manifest.json, so it was never finished"),
@@ -224,7 +225,7 @@ def test_a_full_disk_is_seen_through_a_librarys_error(tmp_path: Path) -> None:
 
 
 def mirrored(uri: str) -> list[str]:
-    return mirror_module.names(uri)
+    return storage.names(uri)
 
 
 def test_the_mirror_holds_what_a_lost_disk_held(tmp_path: Path, uri: str) -> None:
@@ -250,9 +251,9 @@ def test_a_damaged_mirrored_copy_is_noticed(
     local = tmp_path / "other"
     local.write_bytes(b"x" * (10 if damage == "cut" else (store.folder / "checkpoint-20" / FILES[0]).stat().st_size))
     if damage in {"cut", "wrong"}:
-        mirror_module.upload(local, f"{uri}/{found}")
+        storage.upload(local, f"{uri}/{found}")
     else:
-        mirror_module.remove(f"{uri}/{found.replace(FILES[0], MANIFEST) if damage == 'no manifest' else found}")
+        storage.remove(f"{uri}/{found.replace(FILES[0], MANIFEST) if damage == 'no manifest' else found}")
     with CheckpointStore(tmp_path / "two", ME, mirror=uri) as store:
         assert newest(store) == 10
         said = capsys.readouterr().err

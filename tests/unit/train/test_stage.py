@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jobtuner import progress
 from jobtuner.config import CheckpointConfig, Config, load_config
 from jobtuner.contracts import CONTRACT_FILE, EvalReport, ExportedModel, PreparedData, TrainedModel
 from jobtuner.errors import Interrupted, ModelError, StorageError
@@ -95,11 +96,9 @@ def test_a_finished_training_leaves_no_checkpoints(trained: TrainedModel) -> Non
 def test_a_stopped_training_has_no_contract_and_goes_on_to_the_same_adapter(
     config: Config, prepared: PreparedData, trained: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = trainer.track
-
     @contextmanager
     def track(*arguments: Any, **more: Any) -> Iterator[Any]:
-        with real(*arguments, **more) as bar:
+        with progress.track(*arguments, **more) as bar:
             steps = iter(range(100))
 
             class Stopping:

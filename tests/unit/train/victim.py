@@ -13,7 +13,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import bitsandbytes  # noqa: F401 here and below: what a training imports on its way is imported before the fork
 import datasets  # noqa: F401
@@ -23,10 +23,11 @@ from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training  # 
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2ForCausalLM, Qwen2Tokenizer  # noqa: F401
 from trl import SFTConfig, SFTTrainer  # noqa: F401
 
+from jobtuner import progress
 from jobtuner.config import CheckpointConfig, LoraSettings, TrainingConfig
 from jobtuner.models import load_quantized, load_tokenizer
 from jobtuner.tasks import PromptEncoder, get_task
-from jobtuner.train import answer_trainer, checkpoint, trainer
+from jobtuner.train import answer_trainer, batches, checkpoint, trainer
 from jobtuner.train.identity import environment, identity
 from jobtuner.train.lora import add_adapter
 from jobtuner.train.resume import Checkpointing
@@ -45,7 +46,7 @@ class Job:
     out: str
     """File for what came out."""
     training: dict[str, Any] = field(default_factory=dict)
-    r: int = 8
+    r: Literal[8, 128] = 8
     every: int = 4
     """Steps between two checkpoints."""
     mirror: str | None = None
@@ -92,12 +93,12 @@ def train(job: Job) -> dict[str, Any]:
 @contextmanager
 def _misfortune(job: Job, poison: list[int] | None) -> Any:
     """Let the job's misfortune strike at its step."""
-    real_bar, real_seal, real_loss = trainer.track, checkpoint.seal, answer_trainer.answer_loss
+    real_seal = checkpoint.seal
     at = {"step": 0}
 
     @contextmanager
-    def track(*arguments: Any, start: float = 0, **more: Any) -> Any:
-        with real_bar(*arguments, start=start, **more) as bar:
+    def track(label: str, total: float, unit: str, start: float) -> Any:
+        with progress.track(label, total, unit, start) as bar:
             at["step"] = int(start)
             yield _Bar(bar, job, at)
 
@@ -107,13 +108,18 @@ def _misfortune(job: Job, poison: list[int] | None) -> Any:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def loss(model: Any, inputs: Any, *more: Any) -> Any:
-        value = real_loss(model, inputs, *more)
+        value = batches.answer_loss(model, inputs, *more)
         if at["step"] == job.signal_in:
             os.kill(os.getpid(), signal.SIGTERM)
         held = poison and any(row[-len(poison) :].tolist() == poison for row in inputs["input_ids"])
         return value * job.bad_factor if held else value
 
-    trainer.track, checkpoint.seal, answer_trainer.answer_loss = track, seal, loss  # type: ignore[assignment]
+    for module, names in (
+        (trainer, {"track": track}),
+        (checkpoint, {"seal": seal}),
+        (answer_trainer, {"answer_loss": loss}),
+    ):
+        vars(module).update(names)
     yield
 
 
