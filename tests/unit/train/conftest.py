@@ -10,7 +10,7 @@ from jobtuner.tasks import PromptEncoder, get_task
 from tests.conftest import ADS, Standin
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="package")
 def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Checkpoints that no test places elsewhere do not end up in the project's folder."""
     with pytest.MonkeyPatch.context() as patch:
