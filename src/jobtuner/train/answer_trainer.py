@@ -7,7 +7,7 @@ from typing import Any
 from jobtuner.config import TrainingConfig
 from jobtuner.errors import ModelError
 from jobtuner.tasks.base import IGNORED
-from jobtuner.train.batches import StepBatches, answer_count, answer_loss, answer_metrics
+from jobtuner.train.batches import StepBatches, answer_loss, answer_metrics
 from jobtuner.train.order import EpochOrder
 from jobtuner.train.packing import PACKED, packed_attention
 from jobtuner.train.resume import resumable
@@ -30,19 +30,18 @@ def answer_trainer(rows: Sequence[_Row], settings: TrainingConfig, seed: int) ->
     class AnswerTrainer(resumable(SFTTrainer)):  # type: ignore[misc]  # a class made at run time
         """One training step is one optimizer step of one or more passes."""
 
-        _verified = False
+        _begun = False
 
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
-            if not self._verified:  # at the first step, when optimizer and hooks are in place
+            if not self._begun:  # optimizer and hooks are in place now
                 verify_trainer(self, settings)
-                self._verified = True
-            model.train()
-            passes = self._prepare_inputs(inputs)["passes"]
-            items = sum(answer_count(each) for each in passes)
+                model.train()  # once: it walks all modules, a tenth of the stand-in's step; `measure` sets it back
+                self._begun = True
+            step: Any = self._prepare_inputs(inputs)
             total: Any = 0.0
-            for each, numbers in zip(passes, inputs["rows"], strict=True):
+            for each, numbers in zip(step["passes"], step["rows"], strict=True):
                 self.begin_pass(numbers)
-                loss = answer_loss(model, each, items, settings.label_smoothing)
+                loss = answer_loss(model, each, step["items"], settings.label_smoothing)
                 self.accelerator.backward(loss)
                 self.end_pass(loss.detach())
                 total = total + loss.detach()

@@ -23,13 +23,17 @@ class StepBatches:
     pad_id: int
     settings: TrainingConfig
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-        """Under `passes` the passes, each as `answer_loss` takes it; under `rows` the numbers (`row`) of its rows."""
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The step.
+
+        Returns:
+            passes, each as `answer_loss` takes it; items, the answer tokens of all of them; rows, for each pass the
+            numbers (`row`) of its rows where they carry one.
+        """
         prefix, groups = self._groups(rows)
-        return {
-            "passes": [self._pass(group, prefix) for group in groups],
-            "rows": [[row["row"] for row in group if "row" in row] for group in groups],
-        }
+        passes = [self._pass(group, prefix) for group in groups]
+        numbers = [[row["row"] for row in group if "row" in row] for group in groups]
+        return {"passes": passes, "items": sum(map(answer_count, passes)), "rows": numbers}
 
     def passes(self, rows: Sequence[_Row]) -> Iterator[dict[str, Any]]:
         """The rows as forward passes, in their order unless `pass_tokens` packs them best-fit."""
