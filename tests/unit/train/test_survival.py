@@ -200,7 +200,13 @@ def stopped(victims: Victims, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("damage", list(DAMAGES)[:5])
+@pytest.mark.parametrize(
+    "damage",
+    [  # what is told of each is tested file by file in test_checkpoint.py
+        pytest.param(name, marks=() if name in {"a cut adapter", "a flipped bit"} else pytest.mark.slow)
+        for name in list(DAMAGES)[:5]
+    ],
+)
 def test_a_damaged_last_checkpoint_costs_one_interval(
     damage: str, stopped: Path, victims: Victims, whole: dict[str, Any], tmp_path: Path
 ) -> None:
