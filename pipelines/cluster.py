@@ -2,7 +2,7 @@
 
 from kfp import dsl, kubernetes
 
-__all__ = ["CREDENTIALS", "GPU", "SETTINGS", "USER_ID", "on_gpu", "with_cluster_settings"]
+__all__ = ["CREDENTIALS", "GPU", "RETRIES", "SETTINGS", "USER_ID", "on_gpu", "resuming", "with_cluster_settings"]
 
 SETTINGS = "jobtuner-settings"
 """ConfigMap with the addresses of the tracker and the object store."""
@@ -12,6 +12,9 @@ GPU = "nvidia.com/gpu"
 USER_ID = 10001
 """The images' user, not root: namespaces under the Pod Security Standard "restricted" ask for it."""
 
+RETRIES = 5
+"""Of a training whose machine was taken away: each goes on from the last checkpoint."""
+
 _SETTING_KEYS = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_S3_ENDPOINT_URL",
@@ -19,6 +22,7 @@ _SETTING_KEYS = (
     "AWS_ENDPOINT_URL",
     "AWS_REGION",
     "HF_ENDPOINT",
+    "JOBTUNER_CHECKPOINTS",
 )
 _CREDENTIAL_KEYS = (
     "MLFLOW_TRACKING_USERNAME",
@@ -35,6 +39,15 @@ def with_cluster_settings(task: dsl.PipelineTask) -> dsl.PipelineTask:
     kubernetes.use_secret_as_env(task, CREDENTIALS, {key: key for key in _CREDENTIAL_KEYS}, optional=True)
     kubernetes.set_security_context(task, run_as_user=USER_ID, run_as_non_root=True)
     return task
+
+
+def resuming(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Start the task again when it ended with an error; a SIGTERM ends it with 143.
+
+    A retry is a new pod with a new output folder: what it goes on from lies below JOBTUNER_CHECKPOINTS, under a key
+    that follows from settings, data and base model alone.
+    """
+    return task.set_retry(RETRIES, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
 
 
 def on_gpu(task: dsl.PipelineTask, gpus: int) -> dsl.PipelineTask:

@@ -11,9 +11,10 @@ import psutil
 
 __all__ = ["Stopped", "stop_processes", "stopping_on_signals"]
 
-_STEPS = ((signal.SIGINT, 2.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+_STEPS = ((signal.SIGINT, 2.0), (signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0))
 """What is sent, and the seconds given to obey. SIGINT first: a stage then removes its unfinished files and closes its
-tracked run; SIGTERM ends a Python process on the spot."""
+tracked run; SIGTERM ends a Python process on the spot. A training that is saving its checkpoint heeds the first and
+ignores the second: the 20 s are for it, and nobody else needs them."""
 _OWN_TIME = 1.0
 """Seconds: after Ctrl-C the terminal has already sent SIGINT to the children, and a second one would disturb them."""
 

@@ -16,7 +16,7 @@ from components.prepare import prepare
 from components.register import register
 from components.resolve import resolve
 from components.train import train
-from pipelines.cluster import on_gpu, with_cluster_settings
+from pipelines.cluster import on_gpu, resuming, with_cluster_settings
 
 __all__ = ["PIPELINE_NAME", "build_pipeline", "training_pipeline"]
 
@@ -38,7 +38,8 @@ def build_pipeline(gpus: int = 0) -> Any:
         run = resolved.outputs["run"]
         data = _task(prepare(run=run), "Prepare the data").outputs["prepare"]
         cheap = _task(baseline(run=run, prepare=data), "Train the baseline").outputs["baseline"]
-        model = on_gpu(_task(train(run=run, prepare=data), "Fine-tune"), gpus).outputs["train"]
+        tuned = resuming(_task(train(run=run, prepare=data), "Fine-tune"))
+        model = on_gpu(tuned, gpus).outputs["train"]
         scored = evaluate(run=run, prepare=data, baseline=cheap, train=model)
         report = on_gpu(_task(scored, "Evaluate"), gpus).outputs["evaluate"]
         exported = export(run=run, prepare=data, train=model, evaluate=report)

@@ -48,6 +48,7 @@ class _View(Protocol):
     def stage_started(self, stage: str) -> None: ...
     def stage_finished(self, time_of: StageTime) -> None: ...
     def progress(self, event: _Event) -> None: ...
+    def notice(self, text: str) -> None: ...
     def close(self) -> None: ...
 
 
@@ -90,6 +91,9 @@ class _Bars:
         task = self._tasks[name] if name in self._tasks else self._add(name, event["total"])
         self._progress.update(task, completed=event["done"], amount=_amount(event), values=_values(event))
 
+    def notice(self, text: str) -> None:
+        self._progress.console.print(_notice_line(text), soft_wrap=True, highlight=False)
+
     def close(self) -> None:
         self._progress.stop()
 
@@ -121,6 +125,9 @@ class _Lines:
             self._last = time.monotonic()
             line = f"  {event['label']}: {_amount(event)}  {_values(event)}".rstrip()
             self._console.print(escape(line), soft_wrap=True)
+
+    def notice(self, text: str) -> None:
+        self._console.print(_notice_line(text), soft_wrap=True, highlight=False)
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -158,6 +165,8 @@ def _follow(path: Path, events: Events, view: _View, done: threading.Event) -> N
 def _take(event: _Event, events: Events, view: _View) -> None:
     if event["event"] == "progress":
         view.progress(event)
+    elif event["event"] == "notice":
+        view.notice(event["text"])
     elif event["state"] == "started":
         events.running = event["stage"]
         view.stage_started(event["stage"])
@@ -168,6 +177,10 @@ def _take(event: _Event, events: Events, view: _View) -> None:
         view.stage_finished(time_of)
     elif event["state"] == "failed":
         events.failure = Failure(event["stage"], event["message"], event["exit_code"], event["trace"])
+
+
+def _notice_line(text: str) -> str:
+    return f"  [yellow]{escape(text)}[/yellow]"
 
 
 def _stage_line(time_of: StageTime) -> str:

@@ -20,6 +20,7 @@ from jobtuner.errors import ConfigError
 __all__ = [
     "STANDIN",
     "BaselineConfig",
+    "CheckpointConfig",
     "CleanConfig",
     "Columns",
     "Config",
@@ -190,12 +191,20 @@ class ModelConfig(_Section):
 
 
 class QuantizationConfig(_Section):
-    """bitsandbytes 4-bit quantisation of the frozen base (QLoRA, arXiv 2305.14314)."""
+    """How the frozen base is held: in bitsandbytes' 4 bits (QLoRA, arXiv 2305.14314), or as it is."""
 
-    type: Literal["nf4", "fp4"] = "nf4"
+    type: Literal["nf4", "fp4", "none"] = "nf4"
+    """none: the base's weights in `compute_dtype`, four times the memory of 4 bits in bfloat16."""
     double: bool = True
     """Quantise the quantisation constants too: 0.37 bits a parameter less (arXiv 2305.14314, section 3)."""
     compute_dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Type of the matrix products. bfloat16 trains with autocast, float32 without."""
+
+    @model_validator(mode="after")
+    def _double_needs_quantization(self) -> Self:
+        if self.type == "none" and self.double:
+            raise ValueError("type none has no quantisation constants; accepted with it: double false")
+        return self
 
 
 class LoraSettings(_Section):
@@ -204,9 +213,32 @@ class LoraSettings(_Section):
     r: Literal[8, 16, 32, 64, 128] = 16
     """Rank; the accepted values are those that vLLM can serve."""
     alpha: _Count = 32
+    """The adapter's product is scaled by alpha / r, with `rslora` by alpha / √r."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.05
     target_modules: Sequence[str] | Literal["all-linear"] = "all-linear"
     """Names of the linear layers that get an adapter, or "all-linear"."""
+    rslora: bool = False
+    """Rank-stabilised scaling, which keeps high ranks learning (arXiv 2312.03732)."""
+    dora: bool = False
+    """Learn magnitude and direction apart (arXiv 2402.09353): closer to full fine-tuning, and slower."""
+    initialization: Literal["default", "gaussian"] = "default"
+    """Of the down projection A; B starts at 0. default: uniform, as peft has it; gaussian: as diffusers has it."""
+
+    @field_validator("initialization", mode="before")
+    @classmethod
+    def _starts_at_zero(cls, value: object) -> object:
+        if isinstance(value, str) and value.lower().startswith(("pissa", "olora", "loftq", "corda", "eva")):
+            raise ValueError(
+                "it starts from changed base weights, which evaluation, export and serving do not have: they add the "
+                "adapter to the base as it was loaded. Accepted: 'default', 'gaussian'"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _dora_is_for_linear_layers(self) -> Self:
+        if self.dora and "embed_tokens" in self.target_modules:
+            raise ValueError("dora is for linear layers: take embed_tokens out of target_modules")
+        return self
 
 
 class TrainingConfig(_Section):
@@ -219,14 +251,72 @@ class TrainingConfig(_Section):
     """Examples a forward pass."""
     gradient_accumulation: _Count = 1
     """Forward passes an optimizer step."""
+    packing: Literal["none", "rows", "shared_prefix"] = "shared_prefix"
+    """none: padded batches. rows: one sequence without padding, no example sees another. shared_prefix: as rows, and
+    the tokens that all examples begin with are computed once. All three give the same loss and gradients."""
+    pass_tokens: _Count | None = None
+    """Tokens a forward pass: the batch_size × gradient_accumulation examples of an optimizer step are packed best-fit
+    into as few passes as this allows, in place of batch_size each. A longer example goes alone."""
+    group_by_length: bool = True
+    """Examples of like length together in a step: less padding, in a pack's attention too."""
+    balance: _Share = 0.0
+    """Examples are drawn with the probability of their label to the power of 1 - balance. 0: each once an epoch, in
+    random order; 1: every label equally often, with replacement, for taxonomies with a long tail."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 2e-4
-    schedule: Literal["linear", "cosine", "constant_with_warmup"] = "cosine"
+    schedule: Literal["linear", "cosine", "constant_with_warmup", "inverse_sqrt"] = "cosine"
     warmup: _Share = 0.03
     """Share of the steps in which the learning rate rises."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Probability mass spread over the vocabulary in the training loss; validation is measured without."""
+    neftune_alpha: Annotated[float, Field(gt=0.0)] | None = None
+    """Uniform noise of this strength on the embeddings in training (NEFTune, arXiv 2310.05914); needs packing none."""
     gradient_checkpointing: bool = False
-    optimizer: Literal["adamw_torch", "adamw_torch_fused", "adamw_8bit"] = "adamw_torch"
+    """Compute each layer's activations anew in the backward pass: less memory, a third more computation."""
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    """eager and flash_attention_2 (a GPU, the package flash-attn) need packing none: packs have their own, on SDPA."""
+    optimizer: Literal["adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit"] = "adamw_torch"
+    """paged_adamw_8bit moves its state to the host when the GPU is full; it needs a GPU."""
+    evaluate_every: _Count | None = None
+    """Optimizer steps between two measurements on validation examples; None: only at the end."""
+    evaluate_rows: _Count = 512
+    """Validation examples of such a measurement at most; the one at the end takes all."""
+    best_by: Literal["loss", "accuracy"] | None = None
+    """Keep the adapter of the best measurement, by loss or by the share of answers that are right token for token;
+    None: the last one. Needs evaluate_every."""
+    patience: _Count | None = None
+    """Stop after this many measurements in a row without a better one; None: never. Needs best_by."""
+
+    @model_validator(mode="after")
+    def _settings_go_together(self) -> Self:
+        rules = (
+            (
+                self.pass_tokens is not None and self.packing == "none",
+                "pass_tokens needs packing rows or shared_prefix",
+            ),
+            (self.neftune_alpha is not None and self.packing != "none", "neftune_alpha needs packing none"),
+            (self.attention != "sdpa" and self.packing != "none", f"attention {self.attention} needs packing none"),
+            (self.best_by is not None and self.evaluate_every is None, "best_by needs evaluate_every"),
+            (self.patience is not None and self.best_by is None, "patience needs best_by"),
+        )
+        wrong = [message for broken, message in rules if broken]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+
+class CheckpointConfig(_Section):
+    """What is left of a training run that was killed. These settings never change what is trained."""
+
+    every_minutes: Annotated[float, Field(gt=0.0)] = 0.5
+    """Minutes between two checkpoints; more where writing one takes so long that it would cost over 2 % of the time."""
+    every_steps: _Count | None = None
+    """Optimizer steps between two checkpoints; None: by the clock."""
+    keep: int = Field(default=2, ge=2)
+    """Newest checkpoints that are kept: a damaged one must have one before it."""
+    uri: str | None = None
+    """Folder, file:///path or s3://bucket/key; None: JOBTUNER_CHECKPOINTS, else beside the cache or the runs."""
 
 
 class EvaluateConfig(_Section):
@@ -311,6 +401,7 @@ class Config(_Section):
     quantization: QuantizationConfig = QuantizationConfig()
     lora: LoraSettings = LoraSettings()
     training: TrainingConfig = TrainingConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
     register_: RegisterConfig = Field(default=RegisterConfig(), alias="register")

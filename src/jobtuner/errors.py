@@ -8,7 +8,8 @@ JobTunerError
 ├── ModelError        a model cannot be built, or a setting did not take effect     exit code 5
 ├── StorageError      a URI cannot be read or written; the disk is full             exit code 6
 ├── TrackingError     the tracking server refused or is not reachable               exit code 7
-└── DeployError       an endpoint did not start or answered wrongly                 exit code 8
+├── DeployError       an endpoint did not start or answered wrongly                 exit code 8
+└── Interrupted       SIGTERM or SIGINT ended a step that can be taken up again     exit code 143 or 130
 
 A message names what came, what is accepted, and the next step.
 """
@@ -18,6 +19,7 @@ __all__ = [
     "ContractError",
     "DataError",
     "DeployError",
+    "Interrupted",
     "JobTunerError",
     "ModelError",
     "StorageError",
@@ -76,3 +78,14 @@ class DeployError(JobTunerError):
     """An endpoint did not start, or answered wrongly."""
 
     exit_code = 8
+
+
+class Interrupted(JobTunerError, SystemExit):  # noqa: N818 it is no error
+    """A signal ended a step after it had saved what it needs to go on.
+
+    A `SystemExit` too: where nobody catches it, the process ends with the code that shells and Kubernetes expect.
+    """
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        self.exit_code = self.code = 128 + signum

@@ -6,7 +6,7 @@ from jobtuner.config import QuantizationConfig
 from jobtuner.errors import ModelError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["load_quantized", "load_tokenizer", "quantized_layers"]
 
@@ -34,41 +34,56 @@ _ACCEPTED = (
 )
 
 
-def load_quantized(source: str, revision: str | None, settings: QuantizationConfig) -> "PreTrainedModel":
-    """Load a causal language model with its linear layers in 4 bits.
+def load_quantized(
+    source: str, revision: str | None, settings: QuantizationConfig, attention: str = "sdpa"
+) -> "PreTrainedModel":
+    """Load a causal language model with its linear layers in 4 bits; as it is where the type is none.
 
     Args:
         source: local folder or Hugging Face id.
         revision: commit of the Hub repository.
         settings: quantisation type, double quantisation, compute dtype.
+        attention: transformers' name of the implementation.
 
     Raises:
-        ModelError: the model cannot be found or loaded.
+        ModelError: the model cannot be found or loaded, or this machine lacks what the attention needs.
     """
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM
 
-    dtype = getattr(torch, settings.compute_dtype)
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=settings.type,
-        bnb_4bit_use_double_quant=settings.double,
-        bnb_4bit_compute_dtype=dtype,
-    )
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             source,
             revision=revision,
-            quantization_config=quantization,
-            dtype=dtype,
+            quantization_config=_bitsandbytes(settings),
+            dtype=getattr(torch, settings.compute_dtype),
             device_map={"": 0 if torch.cuda.is_available() else "cpu"},
+            attn_implementation=attention,
             trust_remote_code=False,
             use_safetensors=True,
         )
     except (OSError, ValueError, ImportError) as error:
+        if attention.startswith("flash") and "flash" in str(error).lower():
+            raise ModelError(
+                f"training.attention {attention} cannot be used on this machine: {error} Accepted everywhere: sdpa."
+            ) from error
         raise ModelError(f"The base model '{source}' cannot be loaded: {error}. {_ACCEPTED}") from error
     _keep_gradients(model)
     return model
+
+
+def _bitsandbytes(settings: QuantizationConfig) -> "BitsAndBytesConfig | None":
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if settings.type == "none":
+        return None
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=settings.type,
+        bnb_4bit_use_double_quant=settings.double,
+        bnb_4bit_compute_dtype=getattr(torch, settings.compute_dtype),
+    )
 
 
 def _keep_gradients(model: Any) -> None:

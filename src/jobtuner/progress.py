@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["EVENTS_VARIABLE", "Bar", "emit", "track"]
+__all__ = ["EVENTS_VARIABLE", "Bar", "emit", "notice", "track"]
 
 EVENTS_VARIABLE = "JOBTUNER_EVENTS"
 _EVENT_INTERVAL = 0.2  # seconds between two events of one bar: five redraws a second look smooth
@@ -38,10 +38,16 @@ def emit(event: str, **fields: Any) -> None:
         stream.write(line)
 
 
+def notice(text: str) -> None:
+    """Say one thing that the user should know: to the parent process where one listens, and to stderr."""
+    emit("notice", text=text)
+    sys.stderr.write(f"{text}\n")
+
+
 class _EventBar:
-    def __init__(self, label: str, total: float | None, unit: str) -> None:
+    def __init__(self, label: str, total: float | None, unit: str, start: float) -> None:
         self._label, self._total, self._unit = label, total, unit
-        self._done, self._last, self._values = 0.0, 0.0, dict[str, float | str]()
+        self._done, self._last, self._values = start, 0.0, dict[str, float | str]()
         self._send()
 
     def advance(self, amount: float = 1, **values: float | str) -> None:
@@ -60,9 +66,9 @@ class _EventBar:
 
 
 class _LineBar:
-    def __init__(self, label: str, total: float | None, unit: str) -> None:
+    def __init__(self, label: str, total: float | None, unit: str, start: float) -> None:
         self._label, self._total, self._unit = label, total, unit
-        self._done, self._start = 0.0, time.monotonic()
+        self._done, self._before, self._start = start, start, time.monotonic()
         self._last = self._start
         self._values = dict[str, float | str]()
 
@@ -80,12 +86,12 @@ class _LineBar:
         seconds = max(self._last - self._start, 1e-9)
         of_total = f"/{self._total:,.0f}" if self._total else ""
         values = "".join(f", {name} {value}" for name, value in self._values.items())
-        rate = f"{self._done / seconds:,.1f} {self._unit}/s"
+        rate = f"{(self._done - self._before) / seconds:,.1f} {self._unit}/s"
         sys.stderr.write(f"{self._label}: {self._done:,.0f}{of_total} {self._unit}, {rate}{values}\n")
 
 
 class _RichBar:
-    def __init__(self, label: str, total: float | None, unit: str) -> None:
+    def __init__(self, label: str, total: float | None, unit: str, start: float) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -93,7 +99,7 @@ class _RichBar:
         self._progress = Progress(
             *columns, TimeRemainingColumn(), TextColumn("{task.fields[values]}"), console=Console(stderr=True)
         )
-        self._task = self._progress.add_task(label, total=total, values="")
+        self._task = self._progress.add_task(label, total=total, completed=int(start), values="")
         self._progress.start()
 
     def advance(self, amount: float = 1, **values: float | str) -> None:
@@ -108,21 +114,22 @@ class _RichBar:
 
 
 @contextmanager
-def track(label: str, total: float | None = None, unit: str = "rows") -> Iterator[Bar]:
+def track(label: str, total: float | None = None, unit: str = "rows", start: float = 0) -> Iterator[Bar]:
     """Show the progress of a step.
 
     Args:
         label: what is being done, as a short phrase.
         total: number of units, or None where it is not known.
         unit: plural name of one unit.
+        start: units that were done before, by a run that this one goes on from.
     """
     bar: _EventBar | _LineBar | _RichBar
     if os.environ.get(EVENTS_VARIABLE):
-        bar = _EventBar(label, total, unit)
+        bar = _EventBar(label, total, unit, start)
     elif sys.stderr.isatty():
-        bar = _RichBar(label, total, unit)
+        bar = _RichBar(label, total, unit, start)
     else:
-        bar = _LineBar(label, total, unit)
+        bar = _LineBar(label, total, unit, start)
     try:
         yield bar
     finally:

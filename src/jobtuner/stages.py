@@ -5,7 +5,6 @@ the cache where there is one, otherwise runs the stage in a temporary folder tha
 records the stage in the tracker. Stages themselves know nothing of this.
 """
 
-import errno
 import hashlib
 import importlib
 import os
@@ -24,6 +23,7 @@ from jobtuner.contracts import CONTRACT_FILE, Contract
 from jobtuner.errors import ConfigError, ContractError, JobTunerError, StorageError
 from jobtuner.progress import emit
 from jobtuner.run import Run
+from jobtuner.storage import disk_full
 from jobtuner.tracking import connect
 
 __all__ = [
@@ -136,10 +136,8 @@ def run_stage(name: str, run: Path | str, inputs: Mapping[str, Path | str], out:
 
 
 def _disk_full(error: BaseException) -> bool:
-    """Whether the disk is full; libraries wrap that error in types of their own and keep its text."""
-    if isinstance(error, JobTunerError):
-        return False
-    return getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error)
+    """Whether the disk is full, and the error has no message for the user yet."""
+    return not isinstance(error, JobTunerError) and disk_full(error)
 
 
 def record_reused(run: Run, outputs: Mapping[str, Path], reused: Sequence[str]) -> None:

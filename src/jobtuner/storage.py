@@ -4,6 +4,7 @@ Credentials and the endpoint come from the environment alone: MINIO_ENDPOINT or 
 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and where they are used AWS_SESSION_TOKEN and AWS_REGION.
 """
 
+import errno
 import hashlib
 import os
 import uuid
@@ -16,13 +17,15 @@ from jobtuner.errors import StorageError
 if TYPE_CHECKING:
     from minio import Minio
 
-__all__ = ["fetch", "upload"]
+__all__ = ["disk_full", "download", "fetch", "local_path", "names", "remove", "upload"]
 
 _ACCEPTED = "a local path, file:///path or s3://bucket/key"
 _ENDPOINTS = ("MINIO_ENDPOINT", "AWS_ENDPOINT_URL")
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _TIMEOUT = 30.0  # seconds to connect, and between two packets
 _RETRIES = 2
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""No space, or a quota: to whoever writes they are the same."""
 
 
 def fetch(location: str, cache: Path) -> Path:
@@ -37,9 +40,19 @@ def fetch(location: str, cache: Path) -> Path:
     Raises:
         StorageError: a scheme that is not accepted, no credentials, no such object, or the store does not answer.
     """
+    here = local_path(location)
+    return _download(*_bucket_and_key(location), location, cache) if here is None else here
+
+
+def local_path(location: str) -> Path | None:
+    """The path that a location names, or None where it is in an object store.
+
+    Raises:
+        StorageError: a scheme that is not accepted.
+    """
     scheme = _scheme(location)
     if scheme == "s3":
-        return _download(*_bucket_and_key(location), location, cache)
+        return None
     return Path(location) if not scheme else _file_path(location)
 
 
@@ -64,6 +77,48 @@ def upload(path: Path, location: str) -> None:
             client.fput_object(bucket, name, str(file))
 
 
+def names(location: str) -> list[str]:
+    """Names of all objects below s3://bucket/key, relative to it, sorted; none where there is nothing.
+
+    Raises:
+        StorageError: the location is no s3 location, or the store refuses or does not answer.
+    """
+    bucket, key = _bucket_and_key(location)
+    with _Store(location) as client:
+        found = client.list_objects(bucket, prefix=f"{key}/", recursive=True)
+        return sorted(item.object_name.removeprefix(f"{key}/") for item in found if not item.is_dir)
+
+
+def download(location: str, target: Path) -> None:
+    """Copy one object to a file, which appears when it is complete.
+
+    Raises:
+        StorageError: there is no such object, or the store refuses or does not answer.
+    """
+    bucket, key = _bucket_and_key(location)
+    with _Store(location) as client:
+        _load(client, bucket, key, target)
+
+
+def remove(location: str) -> None:
+    """Delete the object s3://bucket/key; nothing happens where it is gone already.
+
+    Raises:
+        StorageError: the location is no s3 location, or the store refuses or does not answer.
+    """
+    bucket, key = _bucket_and_key(location)
+    with _Store(location) as client:
+        client.remove_object(bucket, key)
+
+
+def disk_full(error: BaseException) -> bool:
+    """Whether an error says that nothing more can be written.
+
+    Libraries wrap that error in types of their own and keep its text.
+    """
+    return getattr(error, "errno", None) in _FULL or any(os.strerror(number) in str(error) for number in _FULL)
+
+
 def _scheme(location: str) -> str:
     """The scheme of a location, "" for a plain path; those that are not accepted are refused here."""
     scheme = location.partition("://")[0].lower() if "://" in location else ""
@@ -86,7 +141,7 @@ def _file_path(location: str) -> Path:
 def _bucket_and_key(location: str) -> tuple[str, str]:
     bucket, _, key = location[len("s3://") :].partition("/")
     key = key.strip("/")
-    if not bucket or not key:
+    if _scheme(location) != "s3" or not bucket or not key:
         raise StorageError(f"{location} names no object; write s3://bucket/key.")
     return bucket, key
 

@@ -91,6 +91,19 @@ def test_tasks_get_settings_and_a_plain_user(documents: tuple[dict[str, Any], di
         assert "tolerations" not in executor, name
 
 
+def test_training_alone_is_retried_and_finds_its_checkpoints(
+    documents: tuple[dict[str, Any], dict[str, Any]],
+) -> None:
+    policies = {name: task["retryPolicy"] for name, task in _tasks(documents[0]).items() if "retryPolicy" in task}
+    assert policies == {
+        "train": {
+            "maxRetryCount": 5, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "600s",
+        }
+    }  # fmt: skip
+    (settings,) = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]["configMapAsEnv"]
+    assert "JOBTUNER_CHECKPOINTS" in {item["envVar"] for item in settings["keyToEnv"]}
+
+
 def test_gpus_go_to_the_tasks_that_run_the_language_model() -> None:
     pipeline, platform = yaml.safe_load_all(pipeline_yaml(gpus=2))
     executors = pipeline["deploymentSpec"]["executors"]

@@ -116,7 +116,7 @@ def test_a_signal_lets_children_tidy_up_and_sets_the_exit_code(
 
 def test_the_last_step_cannot_be_ignored() -> None:
     assert [number for number, _ in _REAL_STEPS] == [signal.SIGINT, signal.SIGTERM, signal.SIGKILL]
-    assert dict(_REAL_STEPS)[signal.SIGTERM] == 5.0
+    assert dict(_REAL_STEPS)[signal.SIGTERM] == 20.0  # the time to write a checkpoint
 
 
 def test_stopped_is_no_exception() -> None:

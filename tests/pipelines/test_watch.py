@@ -75,6 +75,14 @@ def test_plain_progress_is_rare(events_file: Path, monkeypatch: pytest.MonkeyPat
     assert stream.getvalue() == ""
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_notices_are_shown_as_they_come(events_file: Path, terminal: bool) -> None:
+    console, stream = _console(terminal)
+    with watch(events_file, console):
+        emit("notice", text="Training is resumed from step 40 of [60].")
+    assert "Training is resumed from step 40 of [60]." in stream.getvalue()
+
+
 def test_a_failure_is_kept_and_not_drawn(events_file: Path) -> None:
     console, stream = _console(terminal=False)
     with watch(events_file, console) as events:

@@ -298,3 +298,23 @@ def test_the_module_runs_too() -> None:
     environment = {**os.environ, "JOBTUNER_HOME": "x"}
     command = [sys.executable, "-m", "jobtuner.cli", "version"]
     assert subprocess.run(command, env=environment, capture_output=True, timeout=300, check=False).returncode == 0
+
+
+def test_plan_prints_memory_time_and_cost_without_loading_anything() -> None:
+    done = _jobtuner(
+        "plan", "qwen2_5_7b", "--examples", "1000", "--example-tokens", "500", "--tokens-per-second", "1000",
+        "--price-per-hour", "3.6", "--set", "training.epochs=2.0",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "7,655,986,688, of which trainable 40,370,176 (0.53%)" in done.output
+    assert "1,000,000 tokens in 126 optimizer steps" in done.output  # 2 epochs × ⌈1000 / 16⌉
+    assert "16 min 40 s" in done.output
+    assert "1.00 at 3.60 an hour" in done.output
+    assert "in all" in done.output
+    assert "give --tokens-per-second" in _jobtuner("plan", "smoke").output
+
+
+def test_plan_asks_how_many_examples_an_input_holds() -> None:
+    done = _jobtuner("plan", "smoke", "--set", "data.input=ads.csv")
+    assert done.exit_code != 0
+    assert isinstance(done.exception, ConfigError) or "give --examples" in done.output

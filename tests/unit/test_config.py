@@ -120,3 +120,22 @@ def test_a_digest_covers_the_sections_that_are_named() -> None:
     assert one.digest("training") != two.digest("training")
     assert one.digest() != two.digest()
     assert load_config("smoke", {"register.experiment": "x"}).digest("register") != one.digest("register")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"quantization.type": "none"}, "double false"),
+        ({"lora.initialization": "pissa"}, r"changed base weights.*Accepted: 'default', 'gaussian'"),
+        ({"lora.dora": "true"}, "take embed_tokens out"),  # smoke adapts the embedding
+        ({"training.packing": "none", "training.pass_tokens": "100"}, "pass_tokens needs packing"),
+        ({"training.neftune_alpha": "5.0"}, "neftune_alpha needs packing none"),
+        ({"training.attention": "eager"}, "attention eager needs packing none"),
+        ({"training.best_by": "loss"}, "best_by needs evaluate_every"),
+        ({"training.patience": "2"}, "patience needs best_by"),
+    ],
+    ids=str,
+)
+def test_settings_that_would_be_ignored_together_are_refused(overrides: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config("smoke", overrides)

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from jobtuner import stages
 from jobtuner.config import Config
 from jobtuner.contracts import CONTRACT_FILE, BaselineModel, Contract, PreparedData, TrainedModel
-from jobtuner.errors import ConfigError, ContractError, DataError, StorageError
+from jobtuner.errors import ConfigError, ContractError, DataError, Interrupted, StorageError
 from jobtuner.progress import EVENTS_VARIABLE
 from jobtuner.run import Run, resolve
 from jobtuner.stages import CACHE_VARIABLE, STAGES, Stage, run_stage
@@ -97,6 +99,22 @@ def test_a_result_is_taken_from_the_cache(work: Work, tmp_path: Path) -> None:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
     assert [item.tags["reused"] for item in recorded(tmp_path)] == ["false", "true"]
     assert [item.get("reused") for item in events(tmp_path) if item["state"] == "finished"] == [False, True]
+
+
+def test_an_interrupted_stage_leaves_no_result_and_says_143(work: Work, tmp_path: Path) -> None:
+    work.error = Interrupted("Stopped at step 4 of 9. Run again to go on.", signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        run(tmp_path)
+    (told,) = [item for item in events(tmp_path) if item["state"] == "failed"]
+    assert (told["message"], told["exit_code"], told["trace"]) == (str(work.error), 143, "")
+    assert cached(tmp_path) == []
+    assert [item.status for item in recorded(tmp_path)] == ["KILLED"]
+
+
+def test_an_interruption_that_nobody_catches_is_the_exit_code() -> None:
+    code = "from jobtuner.errors import Interrupted; raise Interrupted('x', 15)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (143, "")
 
 
 def test_without_a_cache_every_stage_runs(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,7 +330,7 @@ def test_every_stage_names_sections_and_stages_that_exist() -> None:
         assert set(stage.sections) <= sections
         known.add(name)
     used = {section for stage in STAGES.values() for section in stage.sections}
-    assert sections - used == {"name"}
+    assert sections - used == {"name", "checkpoint"}  # neither changes what comes out
 
 
 def test_fingerprints_are_read_whatever_the_stage(tmp_path: Path) -> None:

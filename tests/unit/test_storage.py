@@ -10,7 +10,7 @@ from minio import Minio
 from moto.server import ThreadedMotoServer
 
 from jobtuner.errors import StorageError
-from jobtuner.storage import fetch, upload
+from jobtuner.storage import download, fetch, local_path, names, remove, upload
 
 VARIABLES = (
     "MINIO_ENDPOINT",
@@ -137,6 +137,30 @@ def test_download_is_reused_until_the_object_changes(tmp_path: Path, store: str)
     source.write_text("second", encoding="utf-8")
     upload(source, "s3://ads/again/a.txt")
     assert fetch("s3://ads/again/a.txt", tmp_path / "cache").read_text(encoding="utf-8") == "second"
+
+
+def test_objects_are_listed_downloaded_and_removed_one_by_one(tmp_path: Path, store: str) -> None:
+    (tmp_path / "a.txt").write_text("x", encoding="utf-8")
+    for name in ("b.txt", "deep/c.txt"):
+        upload(tmp_path / "a.txt", f"s3://ads/single/{name}")
+    upload(tmp_path / "a.txt", "s3://ads/single2/d.txt")
+    assert names("s3://ads/single") == ["b.txt", "deep/c.txt"]
+    assert names("s3://ads/nothing") == []
+    download("s3://ads/single/deep/c.txt", tmp_path / "c.txt")
+    assert (tmp_path / "c.txt").read_text(encoding="utf-8") == "x"
+    remove("s3://ads/single/b.txt")
+    remove("s3://ads/single/b.txt")  # gone already
+    assert names("s3://ads/single") == ["deep/c.txt"]
+    with pytest.raises(StorageError, match=r"s3://ads/single/b\.txt could not be read"):
+        download("s3://ads/single/b.txt", tmp_path / "b.txt")
+    for call in (names, remove):
+        with pytest.raises(StorageError, match="names no object; write s3://bucket/key"):
+            call(str(tmp_path))
+
+
+def test_local_locations_have_a_path_and_stored_ones_none(tmp_path: Path) -> None:
+    assert local_path(f"file://{tmp_path}") == local_path(str(tmp_path)) == tmp_path
+    assert local_path("s3://ads/a") is None
 
 
 class CuttingStore(BaseHTTPRequestHandler):

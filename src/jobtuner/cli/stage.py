@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from jobtuner.cli.options import SetOption, latest, parse_overrides
-from jobtuner.errors import ConfigError
+from jobtuner.errors import ConfigError, Interrupted
 
 __all__ = ["STAGE_COMMANDS", "add_to"]
 
@@ -119,7 +119,7 @@ def _new_run(recipe: str, overrides: Mapping[str, str]) -> Iterator[Path]:
     try:
         yield folder
         status = "FINISHED"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         status = "KILLED"
         raise
     finally:

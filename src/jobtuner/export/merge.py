@@ -35,8 +35,8 @@ def merge(trained: TrainedModel, settings: InferenceSettings, dtype: str, out: P
 
     source = str(trained.folder / "base") if trained.base_is_standin else trained.base
     quantization = QuantizationConfig.model_validate(settings.quantization)
-    base = load_quantized(source, trained.settings.get("revision"), quantization)
-    plain = base.dequantize().to(torch.float32)
+    base: Any = load_quantized(source, trained.settings.get("revision"), quantization)
+    plain = (base if quantization.type == "none" else base.dequantize()).to(torch.float32)
     merged: Any = PeftModel.from_pretrained(plain, str(trained.folder / "adapter")).merge_and_unload()
     left = [
         name
@@ -45,6 +45,6 @@ def merge(trained: TrainedModel, settings: InferenceSettings, dtype: str, out: P
     ]
     if left:
         raise ModelError(f"{len(left)} layers are still quantised or adapted after the merge, {left[0]} among them.")
-    merged.config.quantization_config = None
+    merged.config.quantization_config = None  # there is none where the base was not quantised
     del merged.config.quantization_config
     merged.to(getattr(torch, dtype)).save_pretrained(str(out), safe_serialization=True)

@@ -66,6 +66,7 @@ class PromptEncoder:
     def __init__(self, task: Task, tokenizer: "PreTrainedTokenizerBase", max_ad_tokens: int) -> None:
         self._task, self._tokenizer, self._max_ad_tokens = task, tokenizer, max_ad_tokens
         before, after = _template(task, tokenizer)
+        self._rendered = before + _MARKER + after
         self._before = list(tokenizer.encode(before, add_special_tokens=False))
         self._after = list(tokenizer.encode(after, add_special_tokens=False))
         end = tokenizer.convert_tokens_to_ids(_END_OF_TURN)
@@ -93,9 +94,30 @@ class PromptEncoder:
         return [*self._tokenizer.encode(self._task.answer(label), add_special_tokens=False), self.end_id]
 
     def examples(self, texts: list[str], labels: list[str]) -> list[dict[str, list[int]]]:
-        """Training rows: `input_ids`, and `labels` with `IGNORED` on the prompt (loss on the answer alone)."""
-        rows = []
-        for prompt, label in zip(self.prompts(texts), labels, strict=True):
-            answer = self.answer(label)
-            rows.append({"input_ids": prompt + answer, "labels": [IGNORED] * len(prompt) + answer})
-        return rows
+        """Training rows: `input_ids`, and `labels` with `IGNORED` on the prompt (loss on the answer alone).
+
+        Raises:
+            ModelError: the tokens that carry loss do not spell the answer and the end of the turn, as the chat template
+                writes them.
+        """
+        answers = {label: self.answer(label) for label in set(labels)}
+        for label, answer in answers.items():
+            self._check(label, answer)
+        return [
+            {"input_ids": prompt + answers[label], "labels": [IGNORED] * len(prompt) + answers[label]}
+            for prompt, label in zip(self.prompts(texts), labels, strict=True)
+        ]
+
+    def _check(self, label: str, answer: list[int]) -> None:
+        """The tokens spell the answer, and the template continues a prompt with exactly that."""
+        wanted = self._task.answer(label) + _END_OF_TURN
+        found = self._tokenizer.decode(answer, clean_up_tokenization_spaces=False)
+        if found != wanted:
+            raise ModelError(f"The tokens of the answer '{label}' spell {found!r}; the loss must be on {wanted!r}.")
+        chat = [*self._task.messages(_MARKER), {"role": "assistant", "content": self._task.answer(label)}]
+        rendered = self._tokenizer.apply_chat_template(chat, tokenize=False)
+        if not str(rendered).startswith(self._rendered + wanted):
+            raise ModelError(
+                f"The chat template ends with {str(rendered)[-60:]!r} after the answer '{label}'; the loss is on "
+                f"{wanted!r}. A Qwen2.5 tokenizer is needed."
+            )

@@ -12,14 +12,25 @@ from jobtuner.config import STANDIN, Config
 from jobtuner.contracts import PreparedData, TrainedModel
 from jobtuner.models import load_quantized, load_tokenizer
 from jobtuner.records import Example, read_jsonl, write_jsonl
+from jobtuner.run import home
 from jobtuner.scoring import InferenceSettings
+from jobtuner.storage import local_path
 from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
 from jobtuner.taxonomy import Taxonomy
+from jobtuner.train.checkpoint import CheckpointStore
+from jobtuner.train.identity import environment, identity
 from jobtuner.train.lora import add_adapter, verify
+from jobtuner.train.resume import Checkpointing
 from jobtuner.train.standin import Corpus, build_standin
 from jobtuner.train.trainer import fine_tune
 
-__all__ = ["run"]
+__all__ = ["CHECKPOINTS_VARIABLE", "run"]
+
+CHECKPOINTS_VARIABLE = "JOBTUNER_CHECKPOINTS"
+"""Environment variable: folder or s3://bucket/key for the checkpoints of recipes that name none."""
+
+_SECTIONS = ("seed", "task", "clean", "prompt", "model", "quantization", "lora", "training")
+"""Sections of the recipe that decide what is trained."""
 
 
 def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> TrainedModel:
@@ -27,6 +38,8 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> TrainedMod
 
     Raises:
         ModelError: the base cannot be loaded, a setting did not take effect, or the loss diverged.
+        StorageError: checkpoints cannot be written or read.
+        Interrupted: a signal came; a checkpoint was saved, and no contract written.
     """
     from transformers import set_seed
 
@@ -39,42 +52,61 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> TrainedMod
     task = get_task(config.task)
     encoder = PromptEncoder(task, tokenizer, config.prompt.max_ad_tokens)
     set_seed(config.seed)
-    base = load_quantized(source, config.model.revision, config.quantization)
+    base = load_quantized(source, config.model.revision, config.quantization, config.training.attention)
     model = add_adapter(base, config.lora, config.training.gradient_checkpointing)
     settings = {**verify(model, config.quantization, config.lora), "revision": config.model.revision, **built}
-    scratch = out_dir / "scratch"
-    metrics, history = fine_tune(
-        model, tokenizer, _rows(encoder, train), _rows(encoder, validation), config.training, config.seed, scratch
-    )
-    shutil.rmtree(scratch, ignore_errors=True)
+    rows, held_out = _rows(encoder, train), _rows(encoder, validation)
+    with _checkpoints(config, identity(config.digest(*_SECTIONS), (rows, held_out), model)) as store:
+        scratch = out_dir / "scratch"
+        metrics, history = fine_tune(
+            model, tokenizer, rows, held_out, config.training, config.seed, scratch,
+            Checkpointing(store, config.checkpoint), [item.id for item in train],
+        )  # fmt: skip
+        shutil.rmtree(scratch, ignore_errors=True)
 
-    # The base's own embedding never changes, even where an adapter sits on it: it is not part of the adapter.
-    model.save_pretrained(str(out_dir / "adapter"), safe_serialization=True, save_embedding_layers=False)
-    tokenizer.save_pretrained(str(out_dir / "tokenizer"))
-    write_jsonl(out_dir / "history.jsonl", history)
-    fingerprint = _fingerprint(out_dir / "adapter", source if config.model.base != STANDIN else "standin")
-    InferenceSettings(
-        task=config.task,
-        labels=taxonomy.labels,
-        prompt_hash=prompt_hash(task, tokenizer),
-        max_ad_tokens=config.prompt.max_ad_tokens,
-        taxonomy_version=taxonomy.version,
-        data_fingerprint=prepared.fingerprint,
-        model_fingerprint=fingerprint,
-        quantization=config.quantization.model_dump(),
-        clean=config.clean.model_dump(),
-    ).save(out_dir)
-    return TrainedModel(
-        folder=out_dir,
-        fingerprint=fingerprint,
-        base="base" if config.model.base == STANDIN else config.model.base,
-        base_is_standin=config.model.base == STANDIN,
-        data_fingerprint=prepared.fingerprint,
-        prompt_hash=prompt_hash(task, tokenizer),
-        labels=taxonomy.labels,
-        settings=settings,
-        metrics=metrics,
-    ).save()
+        # The base's own embedding never changes, even where an adapter sits on it: it is not part of the adapter.
+        model.save_pretrained(str(out_dir / "adapter"), safe_serialization=True, save_embedding_layers=False)
+        tokenizer.save_pretrained(str(out_dir / "tokenizer"))
+        write_jsonl(out_dir / "history.jsonl", history)
+        fingerprint = _fingerprint(out_dir / "adapter", source if config.model.base != STANDIN else "standin")
+        InferenceSettings(
+            task=config.task,
+            labels=taxonomy.labels,
+            prompt_hash=prompt_hash(task, tokenizer),
+            max_ad_tokens=config.prompt.max_ad_tokens,
+            taxonomy_version=taxonomy.version,
+            data_fingerprint=prepared.fingerprint,
+            model_fingerprint=fingerprint,
+            quantization=config.quantization.model_dump(),
+            clean=config.clean.model_dump(),
+        ).save(out_dir)
+        contract = TrainedModel(
+            folder=out_dir,
+            fingerprint=fingerprint,
+            base="base" if config.model.base == STANDIN else config.model.base,
+            base_is_standin=config.model.base == STANDIN,
+            data_fingerprint=prepared.fingerprint,
+            prompt_hash=prompt_hash(task, tokenizer),
+            labels=taxonomy.labels,
+            settings=settings,
+            metrics=metrics,
+        ).save()
+        # Here the result is whole. Elsewhere it still has to travel: a pod that dies on the way is done again at once.
+        store.finish(keep=1 if _uri(config) else 0)
+    return contract
+
+
+def _checkpoints(config: Config, identity: dict[str, str]) -> CheckpointStore:
+    """The checkpoints of this training: a retry on another machine, or the next `jobtuner run`, finds them again."""
+    cache, uri = os.environ.get("JOBTUNER_CACHE"), _uri(config)
+    folder = local_path(uri) if uri else None
+    root = folder or (Path(cache) if cache else home()) / "checkpoints"
+    mirror = uri if folder is None else None
+    return CheckpointStore(root, identity, config.checkpoint.keep, mirror, environment())
+
+
+def _uri(config: Config) -> str | None:
+    return config.checkpoint.uri or os.environ.get(CHECKPOINTS_VARIABLE) or None
 
 
 def _examples(prepared: PreparedData, split: str) -> list[Example]:

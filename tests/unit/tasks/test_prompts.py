@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from jobtuner.errors import ModelError
 from jobtuner.models import load_tokenizer
 from jobtuner.tasks import OccupationTask, PromptEncoder, prompt_hash
 from jobtuner.tasks.base import IGNORED
@@ -29,6 +30,26 @@ def test_loss_falls_on_exactly_the_answer_and_the_end_token(tokenizer: Any) -> N
     assert tokenizer.decode(unmasked) == "2221<|im_end|>"
     assert [label for label in row["labels"] if label != IGNORED] == unmasked
     assert row["labels"][-1] == tokenizer.convert_tokens_to_ids("<|im_end|>")
+
+
+def test_a_template_that_writes_answers_otherwise_is_an_error(standin: Standin) -> None:
+    other = load_tokenizer(str(standin.folder))
+    other.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+        "{{ '.' if m.role == 'assistant' }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    with pytest.raises(ModelError, match=r"after the answer '2221'; the loss is on '2221<\|im_end\|>'"):
+        PromptEncoder(TASK, other, 200).examples(["Nurse"], ["2221"])
+
+
+def test_tokens_that_do_not_spell_the_answer_are_an_error(tokenizer: Any) -> None:
+    class Cut(PromptEncoder):
+        def answer(self, label: str) -> list[int]:
+            return super().answer(label)[:-1]
+
+    with pytest.raises(ModelError, match="spell '2221'"):
+        Cut(TASK, tokenizer, 200).examples(["Nurse"], ["2221"])
 
 
 def test_digits_are_split_one_by_one_as_in_qwen(tokenizer: Any) -> None:

@@ -1,19 +1,29 @@
 """train → scoring → export on a tiny real model: what each folder holds, and what is refused."""
 
 import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from jobtuner.config import Config, load_config
-from jobtuner.contracts import EvalReport, ExportedModel, PreparedData, TrainedModel
-from jobtuner.errors import ModelError
+from jobtuner import progress
+from jobtuner.config import CheckpointConfig, Config, load_config
+from jobtuner.contracts import CONTRACT_FILE, EvalReport, ExportedModel, PreparedData, TrainedModel
+from jobtuner.errors import Interrupted, ModelError, StorageError
 from jobtuner.export.stage import run as run_export
 from jobtuner.records import Example, write_jsonl
+from jobtuner.run import home
 from jobtuner.scoring import INFERENCE_FILE, InferenceSettings, load_adapted, load_exported
+from jobtuner.stages import STAGES
 from jobtuner.taxonomy import Occupation, Taxonomy
+from jobtuner.train import trainer
+from jobtuner.train.stage import _SECTIONS, _checkpoints
 from jobtuner.train.stage import run as run_train
 from tests.conftest import ADS, TINY
 
@@ -76,6 +86,67 @@ def test_the_trained_folder_is_complete_and_free_of_pickle(trained: TrainedModel
     assert trained.labels == taxonomy.labels
     assert trained.settings["quantized_layers"] == 14
     assert trained.settings["adapted_layers"] == 15  # the embedding too
+
+
+def test_a_finished_training_leaves_no_checkpoints(trained: TrainedModel) -> None:
+    assert list((home() / "checkpoints").iterdir()) == []
+    assert trained.metrics["resumes"] == 0
+
+
+def test_a_stopped_training_has_no_contract_and_goes_on_to_the_same_adapter(
+    config: Config, prepared: PreparedData, trained: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def track(*arguments: Any, **more: Any) -> Iterator[Any]:
+        with progress.track(*arguments, **more) as bar:
+            steps = iter(range(100))
+
+            class Stopping:
+                def advance(self, amount: float = 1, **values: Any) -> None:
+                    if amount and next(steps) == 1:
+                        os.kill(os.getpid(), signal.SIGTERM)
+                    bar.advance(amount, **values)
+
+            yield Stopping()
+
+    monkeypatch.setenv("JOBTUNER_CHECKPOINTS", str(tmp_path / "kept"))
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match=r"SIGTERM at step 2 of \d") as stopped:
+        patch.setattr(trainer, "track", track)
+        run_train(config, {"prepare": prepared.folder}, tmp_path / "first")
+    assert stopped.value.code == 143
+    assert not (tmp_path / "first" / CONTRACT_FILE).exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    model = run_train(config, {"prepare": prepared.folder}, tmp_path / "second")
+    assert model.metrics["resumes"] == 1
+    adapters = [(item.folder / "adapter" / "adapter_model.safetensors").read_bytes() for item in (model, trained)]
+    assert adapters[0] == adapters[1]
+    steps = [path.name for path in (tmp_path / "kept").glob("*/checkpoint-*")]
+    assert steps == [f"checkpoint-{int(model.metrics['steps'])}"]  # one is left in a place of one's own
+
+
+def test_the_checkpoints_place_is_the_recipes_or_the_environments_or_the_caches(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def place(**settings: Any) -> Path:
+        with _checkpoints(config.model_copy(update={"checkpoint": CheckpointConfig(**settings)}), {"a": "b"}) as store:
+            return store.folder.parent
+
+    assert place() == home() / "checkpoints"
+    monkeypatch.setenv("JOBTUNER_CACHE", str(tmp_path / "cache"))
+    assert place() == tmp_path / "cache" / "checkpoints"
+    monkeypatch.setenv("JOBTUNER_CHECKPOINTS", "s3://bucket/key")
+    assert place() == tmp_path / "cache" / "checkpoints"
+    monkeypatch.setenv("JOBTUNER_CHECKPOINTS", f"file://{tmp_path}/volume")
+    assert place() == tmp_path / "volume"
+    assert place(uri=str(tmp_path / "recipe")) == tmp_path / "recipe"
+    with pytest.raises(StorageError, match="gs:// is not accepted"):
+        place(uri="gs://bucket")
+
+
+def test_the_sections_that_decide_what_is_trained_are_those_of_the_cache() -> None:
+    assert set(_SECTIONS) == set(STAGES["train"].sections)
 
 
 def test_the_adapter_holds_no_base_weights(trained: TrainedModel) -> None:
@@ -165,6 +236,33 @@ def test_export_fails_where_merged_and_adapted_disagree(
 
     found = parity(TrainedModel.load(broken), unlike / "model", prepared, strict, report.temperature)
     assert found["label_agreement"] < 1.0
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"quantization.type": "none", "quantization.double": "false", "quantization.compute_dtype": "float32"},
+        {"lora.dora": "true", "lora.rslora": "true", "lora.target_modules": "all-linear"},
+    ],
+    ids=["none", "dora"],
+)
+def test_variants_are_exported_as_they_were_trained(
+    overrides: dict[str, str], config: Config, prepared: PreparedData, taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    other = load_config("smoke", {"training.epochs": "1.0", "export.dtype": "float32", **overrides})
+    other = other.model_copy(update={"model": config.model})
+    for folder in ("trained", "report", "exported"):
+        (tmp_path / folder).mkdir()
+    trained = run_train(other, {"prepare": prepared.folder}, tmp_path / "trained")
+    report = EvalReport(
+        folder=tmp_path / "report", fingerprint="report", data_fingerprint="data",
+        model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, temperature=1.0,
+    ).save()  # fmt: skip
+    inputs = {"prepare": prepared.folder, "train": trained.folder, "evaluate": report.folder}
+    exported = run_export(other, inputs, tmp_path / "exported")
+    adapted = load_adapted(trained, taxonomy).log_probabilities(ADS)
+    merged = load_exported(exported.folder / "model").log_probabilities(ADS)
+    np.testing.assert_allclose(merged, adapted, atol=1e-4 if other.quantization.type == "none" else 0.05)
 
 
 def test_a_changed_taxonomy_beside_the_model_is_refused(exported: ExportedModel, tmp_path: Path) -> None:

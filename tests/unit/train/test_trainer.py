@@ -8,71 +8,12 @@ import torch
 
 from jobtuner.config import TrainingConfig
 from jobtuner.errors import ModelError
-from jobtuner.models import load_quantized, load_tokenizer
-from jobtuner.tasks import PromptEncoder, get_task
-from jobtuner.tasks.base import IGNORED
-from jobtuner.train.lora import add_adapter
-from jobtuner.train.trainer import AnswersLast, answer_loss, fine_tune
-from tests.conftest import ADS, LORA, NF4, Standin
-
-CODES = ["2221", "2221", "5120", "5120", "8331"]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(standin: Standin) -> Any:
-    return load_tokenizer(str(standin.folder))
-
-
-@pytest.fixture(scope="module")
-def rows(tokenizer: Any) -> list[dict[str, list[int]]]:
-    return PromptEncoder(get_task("occupation"), tokenizer, 64).examples(ADS, CODES)
-
-
-def build(standin: Standin) -> Any:
-    torch.manual_seed(0)
-    return add_adapter(load_quantized(str(standin.folder), None, NF4), LORA, gradient_checkpointing=False)
-
-
-def plain_loss(model: Any, rows: list[dict[str, list[int]]]) -> float:
-    """Each row by itself, no padding, output layer everywhere: the definition."""
-    total, count = 0.0, 0
-    for row in rows:
-        with torch.no_grad():
-            logits = model(input_ids=torch.tensor([row["input_ids"]])).logits[0, :-1]
-        targets = torch.tensor(row["labels"][1:])
-        total += float(torch.nn.functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum"))
-        count += int((targets != IGNORED).sum())
-    return total / count
-
-
-def test_answer_loss_is_the_plain_loss_of_each_row_by_itself(standin: Standin, rows: Any) -> None:
-    model = build(standin).eval()
-    batch = AnswersLast(0)(rows)
-    assert len({len(row["input_ids"]) for row in rows}) > 1  # else padding would not be tested
-    with torch.no_grad():
-        loss = float(answer_loss(model, batch))
-    assert loss == pytest.approx(plain_loss(model, rows), abs=1e-5)  # float32, other order of sums
-
-
-def test_answers_of_different_lengths_are_all_counted(standin: Standin, tokenizer: Any) -> None:
-    encoder = PromptEncoder(get_task("occupation"), tokenizer, 64)
-    rows = encoder.examples(["cook", "bus driver on city lines", "nurse"], ["5", "8331", "22.21.7"])
-    model = build(standin).eval()
-    with torch.no_grad():
-        assert float(answer_loss(model, AnswersLast(0)(rows))) == pytest.approx(plain_loss(model, rows), abs=1e-5)
-
-
-def test_padding_stands_in_front_and_positions_count_from_the_first_token() -> None:
-    batch = AnswersLast(7)(
-        [
-            {"input_ids": [1, 2, 3], "labels": [IGNORED, IGNORED, 3]},
-            {"input_ids": [4], "labels": [4]},
-        ]
-    )
-    assert batch["input_ids"].tolist() == [[1, 2, 3], [7, 7, 4]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
-    assert batch["position_ids"].tolist() == [[0, 1, 2], [0, 0, 0]]
-    assert batch["labels"].tolist() == [[IGNORED, IGNORED, 3], [IGNORED, IGNORED, 4]]
+from jobtuner.train.answer_trainer import answer_trainer, verify_trainer
+from jobtuner.train.arguments import trainer_arguments
+from jobtuner.train.batches import StepBatches
+from jobtuner.train.trainer import fine_tune
+from tests.conftest import Standin
+from tests.unit.train.samples import build, plain_loss
 
 
 @pytest.mark.parametrize("optimizer", ["adamw_torch", "adamw_torch_fused", "adamw_8bit"])
@@ -115,6 +56,114 @@ def test_schedule_settings_take_effect(
 ) -> None:
     metrics, _ = fine_tune(build(standin), tokenizer, rows, rows[:1], settings, 1, tmp_path)
     assert metrics["steps"] == steps
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"packing": "none"},
+        {"packing": "rows"},
+        {"pass_tokens": 64, "gradient_accumulation": 2},
+        {"packing": "none", "gradient_accumulation": 2},
+        {"packing": "none", "attention": "eager"},
+        {"packing": "none", "neftune_alpha": 5.0},
+        {"gradient_checkpointing": True, "weight_decay": 0.1, "schedule": "inverse_sqrt"},
+        {"schedule": "linear", "label_smoothing": 0.1, "group_by_length": False, "balance": 1.0},
+    ],
+    ids=str,
+)
+def test_settings_take_effect_and_the_loss_falls(
+    standin: Standin, rows: Any, tokenizer: Any, change: dict[str, Any], tmp_path: Path
+) -> None:
+    """`fine_tune` reads each setting back from the trainer, and would raise."""
+    settings = TrainingConfig(**{"epochs": 12.0, "batch_size": 3, "learning_rate": 5e-3, **change})
+    model = build(standin, settings)
+    before = plain_loss(model.eval(), rows)
+    metrics, _ = fine_tune(model, tokenizer, rows, rows, settings, 1, tmp_path)
+    assert metrics["validation_loss"] < before - 0.2
+    model.set_attn_implementation("sdpa")
+    assert metrics["validation_loss"] == pytest.approx(plain_loss(model.eval(), rows), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"optimizer": "adamw_8bit"}, "optimizer is adamw_torch, asked for adamw_8bit"),
+        ({"weight_decay": 0.1}, "weight_decay is 0.0, asked for 0.1"),
+        ({"schedule": "linear"}, "schedule is cosine, asked for linear"),
+        ({"gradient_checkpointing": True}, "gradient_checkpointing is False"),
+        ({"packing": "none", "neftune_alpha": 5.0}, "neftune_alpha is None, asked for 5.0"),
+        ({"packing": "none", "attention": "eager"}, "attention is sdpa, asked for eager"),
+        ({"packing": "rows"}, "attention is sdpa, asked for jobtuner_packed"),
+    ],
+    ids=str,
+)
+def test_a_setting_that_took_no_effect_is_an_error(
+    standin: Standin, rows: Any, tokenizer: Any, asked: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    from datasets import Dataset
+
+    built = TrainingConfig(packing="none")
+    trainer = answer_trainer(rows, built, 1)(
+        model=build(standin), args=trainer_arguments(built, 1, tmp_path), processing_class=tokenizer,
+        train_dataset=Dataset.from_list(rows), data_collator=StepBatches(0, built),
+    )  # fmt: skip
+    trainer.create_optimizer_and_scheduler(10)
+    verify_trainer(trainer, built)
+    with pytest.raises(ModelError, match=message):
+        verify_trainer(trainer, TrainingConfig(**{"packing": "none", **asked}))
+
+
+def test_every_layer_is_in_training_mode_in_each_step(
+    standin: Standin, rows: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    """A loaded base is in evaluation mode, and so it is after each measurement on the way."""
+    settings = TrainingConfig(epochs=4.0, batch_size=5, evaluate_every=2)
+    model, seen = build(standin, settings), []
+    layer = model.get_base_model().model.layers[1]
+    layer.register_forward_pre_hook(lambda module, _: seen.append((module.training, torch.is_grad_enabled())))
+    fine_tune(model, tokenizer, rows, rows, settings, 1, tmp_path)
+    training, measuring = (True, True), (False, False)
+    assert seen == [training, training, measuring, training, training, measuring, measuring]
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_padded_and_packed_runs_end_at_the_same_adapter(
+    standin: Standin, rows: Any, tokenizer: Any, accumulation: int, tmp_path: Path
+) -> None:
+    ends = []
+    for packing in ("none", "rows", "shared_prefix"):
+        settings = TrainingConfig(
+            epochs=3.0, batch_size=4 // accumulation, gradient_accumulation=accumulation, packing=packing
+        )
+        model = build(standin)
+        fine_tune(model, tokenizer, rows, rows, settings, 1, tmp_path)
+        ends.append({name: each.detach().clone() for name, each in model.named_parameters() if each.requires_grad})
+    for name, value in ends[0].items():
+        # Adam divides by the gradient's size: where that is nearly 0, the order of sums decides the sign of a step.
+        assert float((ends[1][name] - value).abs().mean()) < 1e-6
+        assert float((ends[2][name] - value).abs().mean()) < 1e-6
+
+
+def test_the_best_adapter_is_kept_and_training_stops(
+    standin: Standin, rows: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    """At this rate the loss falls, then rises: the end would be worse than the best."""
+    settings = TrainingConfig(
+        epochs=40.0, batch_size=5, learning_rate=0.3, schedule="constant_with_warmup", warmup=0.0, evaluate_every=1,
+        best_by="loss", patience=3,
+    )  # fmt: skip
+    metrics, history = fine_tune(build(standin), tokenizer, rows, rows, settings, 1, tmp_path)
+    measured = {entry["step"]: entry["validation_loss"] for entry in history if "validation_loss" in entry}
+    best = min(measured, key=lambda step: measured[step])
+    assert metrics["steps"] == max(measured) == best + 3
+    assert metrics["validation_loss"] == pytest.approx(measured[best], abs=1e-5)
+
+
+def test_a_paged_optimizer_without_a_gpu_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match=r"paged_adamw_8bit.*no GPU.*adamw_torch_fused"):
+        trainer_arguments(TrainingConfig(optimizer="paged_adamw_8bit"), 1, tmp_path)
 
 
 def test_a_loss_that_is_no_number_is_an_error(standin: Standin, rows: Any, tokenizer: Any, tmp_path: Path) -> None:

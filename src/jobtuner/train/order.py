@@ -1,0 +1,64 @@
+"""The order in which the rows of an epoch are seen: the same for the same seed and epoch, whatever ran before."""
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+__all__ = ["EpochOrder"]
+
+_STEPS_SORTED_TOGETHER = 50  # wide enough for steps of like length, narrow enough for steps at random
+
+
+@dataclass
+class EpochOrder:
+    """A sampler: row indices of one epoch. Where a step's rows are consecutive, they are of like length if `group`.
+
+    Args:
+        lengths: tokens of each row.
+        labels: label of each row.
+        step_rows: rows an optimizer step.
+        group: sort by length within stretches of some fifty steps, and put the steps of a stretch in random order.
+        balance: 0: every row once. Above: as many rows, drawn with replacement; a label's probability goes with its
+            count to the power of 1 - balance.
+        seed: with the epoch decides the order.
+    """
+
+    lengths: Sequence[int]
+    labels: Sequence[Hashable]
+    step_rows: int
+    group: bool
+    balance: float
+    seed: int
+    epoch: int = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; the data loader calls it before each."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Rows an epoch."""
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        """Row indices in order."""
+        import torch
+
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)  # seeds side by side stay apart
+        if self.balance:
+            counts = Counter(self.labels)
+            weights = torch.tensor([counts[label] ** -self.balance for label in self.labels], dtype=torch.float64)
+            drawn = torch.multinomial(weights, len(self), replacement=True, generator=generator).tolist()
+        else:
+            drawn = torch.randperm(len(self), generator=generator).tolist()
+        if not self.group:
+            yield from drawn
+            return
+        stretch = _STEPS_SORTED_TOGETHER * self.step_rows
+        for start in range(0, len(drawn), stretch):
+            by_length = sorted(drawn[start : start + stretch], key=lambda index: -self.lengths[index])
+            steps = [by_length[at : at + self.step_rows] for at in range(0, len(by_length), self.step_rows)]
+            # The unfilled step comes last: another place would shift the borders of all steps behind it.
+            filled = len(steps) - (len(steps[-1]) < self.step_rows)
+            order = torch.randperm(filled, generator=generator).tolist()
+            for step in [*order, *range(filled, len(steps))]:
+                yield from steps[step]

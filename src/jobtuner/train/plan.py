@@ -1,0 +1,158 @@
+"""What a fine-tuning run will take, before anything is loaded: parameters, memory by part, steps, time, cost.
+
+The memory is what PyTorch's allocator hands out at the peak of a step. On a GPU the CUDA context (some hundred
+megabytes) and the allocator's fragments come on top.
+"""
+
+from dataclasses import dataclass
+
+from jobtuner.config import Config, LoraSettings, QuantizationConfig, TrainingConfig
+from jobtuner.train.arguments import optimizer_steps
+from jobtuner.train.shapes import Shape
+
+__all__ = [
+    "Plan",
+    "Workload",
+    "activation_bytes",
+    "adapter_parameters",
+    "logit_bytes",
+    "make_plan",
+    "weight_bytes",
+]
+
+_OPTIMIZER_BYTES = {"adamw_torch": 8, "adamw_torch_fused": 8, "adamw_8bit": 2.03, "paged_adamw_8bit": 2.03}
+"""Bytes a trainable parameter: two moments, in float32, or in 8 bits with a float32 for each block of 256."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the run reads."""
+
+    examples: int
+    example_tokens: int
+    """Mean tokens of an example, prompt and answer included."""
+    answer_tokens: int
+    """Of these, answer."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The result; bytes, seconds, and counts."""
+
+    total_parameters: int
+    """Base and adapter."""
+    trainable_parameters: int
+    memory: dict[str, int]
+    """Bytes by part."""
+    steps: int
+    tokens: int
+    """Tokens of all examples over all steps; what a shared prefix saves is left aside."""
+    flops: float
+    """Useful floating-point operations of the run (`Shape.flops_a_token`)."""
+
+    @property
+    def peak_bytes(self) -> int:
+        """Sum of the parts."""
+        return sum(self.memory.values())
+
+    def seconds(
+        self, tokens_per_second: float | None = None, peak_flops: float | None = None, mfu: float = 0.3
+    ) -> float | None:
+        """Time of the steps.
+
+        Args:
+            tokens_per_second: measured; comes first where it is given.
+            peak_flops: what the chip can do at most, dense, in the compute dtype, a second.
+            mfu: share of it that useful operations reach. 0.3 is a guess: measure yours with `make gpu-bench`.
+
+        Returns:
+            None where neither is given.
+        """
+        if tokens_per_second is not None:
+            return self.tokens / tokens_per_second
+        return None if peak_flops is None else self.flops / (peak_flops * mfu)
+
+
+def make_plan(config: Config, shape: Shape, work: Workload) -> Plan:
+    """Plan the train stage of a recipe on a base of this shape."""
+    training, trainable = config.training, adapter_parameters(shape, config.lora)
+    per_step = training.batch_size * training.gradient_accumulation
+    steps = optimizer_steps(training, work.examples)
+    rows = min(steps * per_step, round(training.epochs * work.examples))
+    size = _dtype_bytes(config.quantization)
+    by_budget = training.pass_tokens is not None
+    pass_tokens = training.pass_tokens or min(training.batch_size, work.examples) * work.example_tokens
+    pass_rows = max(1, pass_tokens // work.example_tokens) if by_budget else min(training.batch_size, work.examples)
+    linear, constants = weight_bytes(shape, config.quantization)
+    largest = max(inputs * outputs for inputs, outputs in shape.linear.values())
+    memory = {
+        "weights of the linear layers": linear,
+        "their quantisation constants": constants,
+        "embeddings, output layer, norms": shape.other_parameters * size,
+        "adapter (float32)": trainable * 4,
+        "gradients (float32)": trainable * 4,
+        "optimizer": round(trainable * _OPTIMIZER_BYTES[training.optimizer]),
+        "activations": activation_bytes(shape, config.quantization, config.lora, training, pass_tokens),
+        "logits of the answers": logit_bytes(shape, pass_rows * work.answer_tokens),
+        "one layer unpacked": 0 if config.quantization.type == "none" else largest * size,
+    }
+    return Plan(
+        total_parameters=shape.linear_parameters + shape.other_parameters + trainable,
+        trainable_parameters=trainable,
+        memory=memory,
+        steps=steps,
+        tokens=rows * work.example_tokens,
+        flops=rows * work.example_tokens * shape.flops_a_token(work.example_tokens),
+    )
+
+
+def adapter_parameters(shape: Shape, lora: LoraSettings) -> int:
+    """A has rank × inputs and B outputs × rank weights; DoRA adds one magnitude an output."""
+    chosen = set(shape.linear) if lora.target_modules == "all-linear" else set(lora.target_modules)
+    layer = sum(
+        lora.r * (inputs + outputs) + (outputs if lora.dora else 0)
+        for name, (inputs, outputs) in shape.linear.items()
+        if name in chosen
+    )
+    return shape.layers * layer + (lora.r * (shape.vocab + shape.hidden) if "embed_tokens" in chosen else 0)
+
+
+def weight_bytes(shape: Shape, quantization: QuantizationConfig) -> tuple[int, int]:
+    """Bytes of the linear layers' weights and of their quantisation constants.
+
+    4 bits a weight, and a float32 for each block of 64. Double quantisation holds those in 8 bits, with a float32 for
+    each 256 of them (QLoRA, arXiv 2305.14314, section 3).
+    """
+    count = shape.linear_parameters
+    if quantization.type == "none":
+        return count * _dtype_bytes(quantization), 0
+    blocks = count / 64
+    return count // 2, round(blocks * (1 + 4 / 256) if quantization.double else blocks * 4)
+
+
+def activation_bytes(
+    shape: Shape, quantization: QuantizationConfig, lora: LoraSettings, training: TrainingConfig, tokens: int
+) -> int:
+    """Bytes that the forward pass keeps for the backward pass.
+
+    Counted on a packed forward pass with PyTorch's saved-tensor hooks, all linear layers adapted. A token keeps in each
+    layer: 14 numbers as wide as the hidden size in the compute dtype (inputs of the norms, of q, k, v together, of o,
+    of gate and up together; query, keys and values, once as made, once as attention takes them), 2 in float32 (inside
+    the norms), 4 as wide as the MLP, 7 of the adapter's rank. Dropout keeps for each adapted layer a mask of a byte and
+    an input of its own. With checkpointing a layer keeps its input alone, and one layer at a time the rest.
+    """
+    h, i, size = shape.hidden, shape.intermediate, _dtype_bytes(quantization)
+    layer = size * (14 * h + 4 * i + 7 * lora.r) + 4 * 2 * h
+    if lora.dropout > 0:
+        layer += (size + 1) * (6 * h + i)
+    kept = shape.layers * size * h + layer if training.gradient_checkpointing else shape.layers * layer
+    return tokens * (kept + (size + 4) * h)  # and the last norm
+
+
+def logit_bytes(shape: Shape, answers: int) -> int:
+    """Bytes of the logits of this many answer tokens: in bfloat16, in float32, their log-softmax, both gradients."""
+    return answers * shape.vocab * (2 + 4 + 4 + 4 + 2)
+
+
+def _dtype_bytes(quantization: QuantizationConfig) -> int:
+    return 4 if quantization.compute_dtype == "float32" else 2
