@@ -197,6 +197,7 @@ def all_pinned() -> bool:
 def with_tasks(overlay: str) -> str:
     """A rendered overlay with the pods of the pipeline's tasks, on one GPU each where they use one."""
     from pipelines.compile import pipeline_yaml
+    from pipelines.resources import Nodes
 
     content = documents(overlay)
     (entry,) = [
@@ -205,7 +206,7 @@ def with_tasks(overlay: str) -> str:
         if item["kind"] == "LimitRange" and item["metadata"]["namespace"] == "jobtuner-pipelines"
         for limits in item["spec"]["limits"]
     ]
-    tasks = task_pods(pipeline_yaml(gpus=1), entry, read_versions()["JOBTUNER_CPU_IMAGE"])
+    tasks = task_pods(pipeline_yaml(Nodes(gpus=1)), entry, read_versions()["JOBTUNER_CPU_IMAGE"])
     return yaml.safe_dump_all([*content, *tasks], sort_keys=False)
 
 

@@ -48,6 +48,9 @@ def _pod(name: str, container: dict[str, Any], extra: dict[str, Any], limits: di
         "env": [*container.get("env", []), *_environment(extra)],
         "resources": _resources(container.get("resources", {}), limits),
         "securityContext": context,
+        "volumeMounts": [
+            {"name": mount["volumeName"], "mountPath": mount["mountPath"]} for mount in extra.get("emptyDirMounts", [])
+        ],
     }
     return {
         "apiVersion": "v1",
@@ -59,8 +62,13 @@ def _pod(name: str, container: dict[str, Any], extra: dict[str, Any], limits: di
         },
         "spec": {
             "restartPolicy": "Never",
+            "activeDeadlineSeconds": int(extra["activeDeadlineSeconds"]),
             "serviceAccountName": "jobtuner-pipeline",
             "containers": [task],
+            "volumes": [
+                {"name": mount["volumeName"], "emptyDir": {key: mount[key] for key in ("medium", "sizeLimit")}}
+                for mount in extra.get("emptyDirMounts", [])
+            ],
             "tolerations": extra.get("tolerations", []),
             "nodeSelector": extra.get("nodeSelector", {}).get("labels", {}),
         },

@@ -115,7 +115,7 @@ def _settings(parent_id: str) -> dict[str, str]:
 def _run_pipeline(recipe: str, overrides: Mapping[str, str], folder: Path, settings: Mapping[str, str]) -> None:
     from kfp import local
 
-    from pipelines.training import training_pipeline
+    from pipelines.training import build_pipeline
 
     with tempfile.TemporaryDirectory(prefix="jobtuner-") as scratch, _environment({**settings, "TMPDIR": scratch}):
         local.init(
@@ -125,7 +125,7 @@ def _run_pipeline(recipe: str, overrides: Mapping[str, str], folder: Path, setti
             raise_on_error=True,
             enable_caching=False,  # run_stage has a cache that knows our code and the content of the inputs
         )
-        training_pipeline(recipe=recipe, overrides=dict(overrides))
+        build_pipeline(None)(recipe=recipe, overrides=dict(overrides))
 
 
 @contextlib.contextmanager

@@ -13,11 +13,14 @@ from pathlib import Path
 from jobtuner.config import load_config, recipe_names
 from jobtuner.errors import ConfigError, DeployError
 from pipelines.compile import compile_pipeline
+from pipelines.resources import CPU_NODES, Nodes
 
-__all__ = ["ENDPOINT_VARIABLE", "TOKEN_VARIABLE", "submit"]
+__all__ = ["ENDPOINT_VARIABLE", "SERVICE_ACCOUNT", "TOKEN_VARIABLE", "submit"]
 
 ENDPOINT_VARIABLE = "KF_PIPELINES_ENDPOINT"
 TOKEN_VARIABLE = "KF_PIPELINES_TOKEN"  # noqa: S105 the name of a variable
+SERVICE_ACCOUNT = "jobtuner-pipeline"
+"""The tasks' own: manifests/ give it its rights in the cluster, Terraform those in the cloud."""
 _TIMEOUT = 10.0  # seconds for the first answer
 
 
@@ -29,7 +32,8 @@ def submit(
     namespace: str | None = None,
     experiment: str | None = None,
     run_name: str | None = None,
-    gpus: int = 0,
+    nodes: Nodes = CPU_NODES,
+    service_account: str | None = SERVICE_ACCOUNT,
 ) -> str:
     """Compile the pipeline, start a run of it and return the link to it.
 
@@ -40,7 +44,8 @@ def submit(
         namespace: the user's namespace where the installation has several users.
         experiment: None: the recipe's `register.experiment`.
         run_name: None: the recipe's name.
-        gpus: GPUs of each task that runs the language model.
+        nodes: where the tasks run.
+        service_account: whose rights the tasks have; None: what the installation gives to runs that name none.
 
     Raises:
         ConfigError: wrong recipe, override or endpoint; nothing has been sent.
@@ -55,7 +60,7 @@ def submit(
     host, token = _host(endpoint), os.environ.get(TOKEN_VARIABLE)
     _check_reachable(host, token)
     with tempfile.TemporaryDirectory() as folder:
-        package = compile_pipeline(Path(folder) / "training.yaml", gpus)
+        package = compile_pipeline(Path(folder) / "training.yaml", nodes)
         run_id = _create(
             host,
             token,
@@ -64,6 +69,7 @@ def submit(
             arguments={"recipe": recipe, "overrides": dict(overrides)},
             experiment_name=config.register_.experiment if experiment is None else experiment,
             run_name=config.name if run_name is None else run_name,
+            service_account=service_account,
         )
     return f"{host}/#/runs/details/{run_id}"
 

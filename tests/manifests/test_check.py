@@ -80,7 +80,10 @@ def test_the_pipelines_tasks_become_the_pods_that_kfp_makes(rendered: Callable[.
     }
     assert len(tasks) == 8
     train = tasks["kfp-train"]["containers"][0]
-    assert train["resources"]["limits"] == {"memory": "16Gi", "nvidia.com/gpu": "1"}
+    assert train["resources"]["limits"] == {"memory": "24Gi", "nvidia.com/gpu": "1"}
+    assert train["resources"]["requests"] == {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"}
+    assert train["volumeMounts"] == [{"name": "shm", "mountPath": "/dev/shm"}]
+    assert tasks["kfp-train"]["nodeSelector"] == {"jobtuner.dev/pool": "gpu"}
     assert train["securityContext"]["runAsUser"] == 10001
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in tasks["kfp-train"]["tolerations"]
     names = {entry["name"]: entry["valueFrom"] for entry in tasks["kfp-prepare"]["containers"][0]["env"]}

@@ -16,6 +16,7 @@ from jobtuner.serve.metrics import Metrics
 from manifests.check import FEATURES, OVERLAYS, ROOT, combinations, kubecheck, parts_of, tool
 from manifests.versions import IMAGES, image_lines, read_versions
 from pipelines.cluster import CREDENTIALS, SETTINGS, USER_ID
+from pipelines.resources import NEEDS
 from tests.manifests.mutations import MUTATIONS
 from tests.unit.serve.fakes import KeywordClassifier
 
@@ -111,6 +112,7 @@ def test_another_store_is_named_everywhere(overlay: str, rendered: Callable[...,
     provider = yaml.safe_load(launcher["providers"])["s3"]["default"]
     assert (provider["endpoint"], provider["region"]) == ("storage.example.com", "europe-west4")
     assert launcher["defaultPipelineRoot"] == "s3://example-artifacts/pipelines"
+    assert "s3://example-artifacts/checkpoints" in text
     assert text.count("s3://example-models/") == 3  # the gateway's model, the base, the adapter
 
 
@@ -178,6 +180,24 @@ def test_scaling_stays_within_the_quota(objects: Callable[..., list[dict[str, An
     gateway = found["Deployment", "jobtuner", "jobtuner-gateway"]["spec"]["template"]["spec"]["containers"][0]
     cpus = int(found["ResourceQuota", "jobtuner", "jobtuner"]["spec"]["hard"]["requests.cpu"])
     assert (hpa["maxReplicas"] + 1) * int(gateway["resources"]["requests"]["cpu"]) < cpus
+
+
+def _gib(quantity: str) -> float:
+    return float(quantity.removesuffix("Gi"))
+
+
+def test_the_tasks_of_four_runs_fit_into_the_quota(objects: Callable[..., list[dict[str, Any]]]) -> None:
+    """Of a run, baseline and train are under way at once, each with a container of Argo's, and one driver."""
+    found = {(item["kind"], item["metadata"].get("namespace")): item for item in objects("dev")}
+    quota = found["ResourceQuota", "jobtuner-pipelines"]["spec"]
+    limits = found["LimitRange", "jobtuner-pipelines"]["spec"]
+    (entry,) = limits["limits"]
+    both = [NEEDS["baseline"], NEEDS["train"]]
+    added = 3 * _gib(entry["default"]["memory"])
+    assert 4 * (sum(_gib(need.memory_limit) for need in both) + added) <= _gib(quota["hard"]["limits.memory"])
+    assert 4 * (sum(_gib(need.memory) for need in both) + added / 8) <= _gib(quota["hard"]["requests.memory"])
+    assert 4 * (sum(float(need.cpu) for need in both) + 0.3) <= float(quota["hard"]["requests.cpu"])
+    assert max(_gib(need.memory_limit) for need in NEEDS.values()) <= _gib(entry["max"]["memory"])
 
 
 _EXPORTED = {  # vLLM, MinIO, kube-state-metrics, Prometheus; histograms and counters as they appear on the wire

@@ -1,5 +1,6 @@
 """What the compiled pipeline says: checked on the YAML, so that no variable can slip through."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,13 +9,18 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from components.image import IMAGE
+from jobtuner.cli import app
 from jobtuner.stages import STAGES
 from pipelines.cluster import CREDENTIALS, GPU, USER_ID
 from pipelines.compile import compile_pipeline, pipeline_yaml
+from pipelines.resources import ACCELERATORS, NEEDS, Nodes
+from pipelines.submit import SERVICE_ACCOUNT
 
 _GOLDEN = Path(__file__).parent / "golden" / "training.yaml"
+_CONTRACT = Path(__file__).parents[2] / "terraform" / "modules" / "contract" / "contract.json"
 _ACTS_ON_THE_WORLD = {"resolve"} | {name for name, stage in STAGES.items() if not stage.cached}
 
 
@@ -81,6 +87,17 @@ def test_tasks_that_act_on_the_world_are_not_cached(documents: tuple[dict[str, A
     assert {name for name, task in tasks.items() if not task["cachingOptions"].get("enableCache")} == _ACTS_ON_THE_WORLD
 
 
+def _executors(nodes: Nodes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """By task: the container, and what the platform adds."""
+    pipeline, platform = yaml.safe_load_all(pipeline_yaml(nodes))
+    containers = {name: item["container"] for name, item in pipeline["deploymentSpec"]["executors"].items()}
+    extra = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return (
+        {name.removeprefix("exec-"): item for name, item in containers.items()},
+        {name.removeprefix("exec-"): item for name, item in extra.items()},
+    )
+
+
 def test_tasks_get_settings_and_a_plain_user(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
     executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert len(executors) == len(STAGES) + 1
@@ -89,32 +106,88 @@ def test_tasks_get_settings_and_a_plain_user(documents: tuple[dict[str, Any], di
         (secret,) = executor["secretAsEnv"]
         assert secret["secretName"] == CREDENTIALS and secret["optional"], name
         assert "tolerations" not in executor, name
-
-
-def test_training_alone_is_retried_and_finds_its_checkpoints(
-    documents: tuple[dict[str, Any], dict[str, Any]],
-) -> None:
-    policies = {name: task["retryPolicy"] for name, task in _tasks(documents[0]).items() if "retryPolicy" in task}
-    assert policies == {
-        "train": {
-            "maxRetryCount": 5, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "600s",
-        }
-    }  # fmt: skip
-    (settings,) = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"]["configMapAsEnv"]
+    (settings,) = executors["exec-train"]["configMapAsEnv"]
     assert "JOBTUNER_CHECKPOINTS" in {item["envVar"] for item in settings["keyToEnv"]}
 
 
+def test_every_task_asks_for_what_the_table_says() -> None:
+    containers, extra = _executors(Nodes())
+    assert set(NEEDS) == set(containers) == {"resolve", *STAGES}
+    for name, need in NEEDS.items():
+        asked = containers[name]["resources"]
+        assert asked["resourceCpuRequest"] == need.cpu, name
+        assert (asked["resourceMemoryRequest"], asked["resourceMemoryLimit"]) == (need.memory, need.memory_limit), name
+        assert "resourceCpuLimit" not in asked and "accelerator" not in asked, name
+        assert extra[name]["activeDeadlineSeconds"] == str(int(need.hours * 3600)), name
+        assert extra[name]["nodeSelector"] == {"labels": {"jobtuner.dev/pool": "work"}}, name
+        mounts = [(mount["mountPath"], mount["medium"]) for mount in extra[name].get("emptyDirMounts", [])]
+        assert mounts == ([("/dev/shm", "Memory")] if need.model else []), name
+
+
+def test_tasks_are_retried_but_the_one_that_opens_the_run(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    policies = {name: task.get("retryPolicy") for name, task in _tasks(documents[0]).items()}
+    assert policies.pop("resolve") is None
+    assert {name: policy["maxRetryCount"] for name, policy in policies.items() if policy} == {
+        name: 5 if name == "train" else 2 for name in STAGES
+    }
+    for policy in filter(None, policies.values()):
+        backoff = (policy["backoffDuration"], policy["backoffFactor"], policy["backoffMaxDuration"])
+        assert backoff == ("30s", 2.0, "600s")
+
+
 def test_gpus_go_to_the_tasks_that_run_the_language_model() -> None:
-    pipeline, platform = yaml.safe_load_all(pipeline_yaml(gpus=2))
-    executors = pipeline["deploymentSpec"]["executors"]
-    resources = {name: executor["container"].get("resources") for name, executor in executors.items()}
-    with_gpu = {"exec-train", "exec-evaluate", "exec-export", "exec-register"}
-    assert {name for name, item in resources.items() if item} == with_gpu
-    for name in with_gpu:
-        accelerator = resources[name]["accelerator"]
+    containers, extra = _executors(Nodes(gpus=2, accelerator="a100"))
+    with_gpu = {name for name, item in containers.items() if "accelerator" in item["resources"]}
+    assert with_gpu == {"train", "evaluate", "export", "register"}
+    for name, item in extra.items():
+        if name not in with_gpu:
+            assert item["nodeSelector"] == {"labels": {"jobtuner.dev/pool": "work"}}, name
+            assert "tolerations" not in item, name
+            continue
+        accelerator = containers[name]["resources"]["accelerator"]
         assert accelerator["resourceType"] == GPU and accelerator["resourceCount"] == "2"
-        (toleration,) = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][name]["tolerations"]
-        assert toleration["key"] == GPU
+        labels = {"jobtuner.dev/pool": "gpu", "jobtuner.dev/accelerator": "a100"}
+        assert item["nodeSelector"] == {"labels": labels}, name
+        assert item["tolerations"] == [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}], name
+
+
+def test_spot_nodes_are_for_tasks_that_are_retried() -> None:
+    _, extra = _executors(Nodes(gpus=1, spot=True))
+    spot = {"key": "jobtuner.dev/spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
+    assert {name for name, item in extra.items() if spot in item.get("tolerations", [])} == set(STAGES)
+    assert len(extra["train"]["tolerations"]) == 2
+
+
+def test_a_cluster_without_the_labels_is_asked_for_none() -> None:
+    _, extra = _executors(Nodes(pools=False))
+    assert not any("nodeSelector" in item for item in extra.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(("--accelerator", "t4", "--gpus", "1"), "l4, a100, h100"), (("--accelerator", "l4"), "Add --gpus 1")],
+)
+def test_an_accelerator_that_cannot_be_chosen_is_refused(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["compile", "--output", str(tmp_path / "training.yaml"), *arguments])
+    assert answer.exit_code == 2
+    assert told in answer.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_clusters_names_are_those_of_the_contract() -> None:
+    contract = json.loads(_CONTRACT.read_text(encoding="utf-8"))
+    labels, taints = contract["node_labels"], contract["taints"]
+    assert list(ACCELERATORS) == labels["accelerator"]["values"]
+    _, extra = _executors(Nodes(gpus=1, accelerator="h100", spot=True))
+    for item in extra.values():
+        selector = item["nodeSelector"]["labels"]
+        assert set(selector) <= {labels["pool"]["key"], labels["accelerator"]["key"]}
+        assert selector[labels["pool"]["key"]] in labels["pool"]["values"]
+        for toleration in item.get("tolerations", []):
+            (taint,) = [taint for taint in taints.values() if taint["key"] == toleration["key"]]
+            assert toleration["operator"] == "Exists" or toleration["value"] == taint["value"]
+            assert toleration["effect"] == taint["effect"]
+    assert contract["service_accounts"]["pipeline"]["name"] == SERVICE_ACCOUNT
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,15 @@ def test_jobtuner_submit_starts_a_run() -> None:
         (run,) = server.runs
         assert run["display_name"] == "first"
         assert run["runtime_config"]["parameters"] == {"recipe": "smoke", "overrides": {"training.epochs": "2"}}
+        assert run["service_account"] == "jobtuner-pipeline"
         assert list(server.experiments) == ["jobtuner"]
         assert "s3cret" not in str(run)
+
+
+def test_the_installations_own_account_may_be_asked_for() -> None:
+    with fake_kfp() as server:
+        submit("smoke", {}, endpoint=server.url, service_account=None)
+        assert "service_account" not in server.runs[0]
 
 
 def test_an_experiment_is_used_again() -> None:

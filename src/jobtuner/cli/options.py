@@ -9,7 +9,17 @@ import typer
 
 from jobtuner.errors import ConfigError
 
-__all__ = ["GpusOption", "ModelOption", "RecipeOption", "SetOption", "latest", "parse_overrides"]
+__all__ = [
+    "AcceleratorOption",
+    "GpusOption",
+    "ModelOption",
+    "PoolsOption",
+    "RecipeOption",
+    "SetOption",
+    "SpotOption",
+    "latest",
+    "parse_overrides",
+]
 
 RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="Name of a built-in recipe, or path of a YAML file.")]
 SetOption = Annotated[
@@ -22,6 +32,13 @@ ModelOption = Annotated[
     Path | None, typer.Option("--model", help="Folder of an exported model.", show_default="the latest run's")
 ]
 GpusOption = Annotated[int, typer.Option("--gpus", min=0, help="GPUs of each task that runs the language model.")]
+AcceleratorOption = Annotated[
+    str | None, typer.Option("--accelerator", help="Kind of GPU: l4, a100, h100.", show_default="any")
+]
+SpotOption = Annotated[bool, typer.Option("--spot/--no-spot", help="May tasks run on nodes that can vanish?")]
+PoolsOption = Annotated[
+    bool, typer.Option("--pools/--no-pools", help="Choose nodes by jobtuner.dev/pool; --no-pools where none has it.")
+]
 
 
 def parse_overrides(settings: Sequence[str] | None, named: Mapping[str, str | None] | None = None) -> dict[str, str]:

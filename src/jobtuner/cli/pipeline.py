@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from jobtuner.cli.options import GpusOption, RecipeOption, SetOption, parse_overrides
+from jobtuner.cli.options import (
+    AcceleratorOption,
+    GpusOption,
+    PoolsOption,
+    RecipeOption,
+    SetOption,
+    SpotOption,
+    parse_overrides,
+)
 
 __all__ = ["add_to"]
 
@@ -56,9 +64,13 @@ def _run(
 def _compile(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("training.yaml"),
     gpus: GpusOption = 0,
+    accelerator: AcceleratorOption = None,
+    spot: SpotOption = False,
+    pools: PoolsOption = True,
 ) -> None:
     """Write the pipeline as YAML for `kfp run create -f`. JOBTUNER_IMAGE names another image."""
-    path = importlib.import_module("pipelines.compile").compile_pipeline(output, gpus)
+    nodes = importlib.import_module("pipelines.resources").Nodes(gpus, accelerator, spot, pools)
+    path = importlib.import_module("pipelines.compile").compile_pipeline(output, nodes)
     typer.echo(path)
 
 
@@ -74,7 +86,13 @@ def _submit(
     ] = None,
     experiment: Annotated[str | None, typer.Option(help="Experiment.", show_default="the recipe's")] = None,
     run_name: Annotated[str | None, typer.Option(help="Name of the run.", show_default="the recipe's")] = None,
+    service_account: Annotated[
+        str | None, typer.Option(help="Whose rights the tasks have; '' gives them the installation's own.")
+    ] = "jobtuner-pipeline",
     gpus: GpusOption = 0,
+    accelerator: AcceleratorOption = None,
+    spot: SpotOption = False,
+    pools: PoolsOption = True,
 ) -> None:
     """Start a run on a Kubeflow cluster and print the link to it. A token comes from KF_PIPELINES_TOKEN."""
     submit = importlib.import_module("pipelines.submit").submit
@@ -85,6 +103,7 @@ def _submit(
         namespace=namespace,
         experiment=experiment,
         run_name=run_name,
-        gpus=gpus,
+        nodes=importlib.import_module("pipelines.resources").Nodes(gpus, accelerator, spot, pools),
+        service_account=service_account or None,
     )
     typer.echo(link)

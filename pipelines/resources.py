@@ -1,0 +1,111 @@
+"""What each task asks of the cluster: CPU, memory, GPUs, nodes, retries, time."""
+
+from dataclasses import dataclass
+
+from kfp import dsl, kubernetes
+
+from jobtuner.errors import ConfigError
+from pipelines.cluster import GPU
+
+__all__ = ["ACCELERATORS", "CPU_NODES", "NEEDS", "Need", "Nodes", "with_resources"]
+
+ACCELERATORS = ("l4", "a100", "h100")
+"""Values of the node label jobtuner.dev/accelerator."""
+
+_POOL = "jobtuner.dev/pool"
+_ACCELERATOR = "jobtuner.dev/accelerator"
+_SPOT = "jobtuner.dev/spot"
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one task asks for. There is no CPU limit: it would throttle a task while its node idles."""
+
+    cpu: str
+    memory: str
+    """What is kept free for it."""
+    memory_limit: str
+    """What it is killed at."""
+    hours: float
+    """From the start of its pod, the image's download included; a retry has as long again."""
+    model: bool = False
+    """It runs the language model: on GPUs where the pipeline is compiled with some."""
+    retries: int = 2
+    """For a node that goes, or a service that is away for a moment."""
+
+
+# A node of the pool "work" has 8 CPUs and 32 GiB, of which Kubernetes leaves 7.9 and 28; one with an L4 the same.
+NEEDS = {
+    # pydantic and MLflow's client: 0.4 GiB. Not repeated: it opens the run that the others are recorded in.
+    "resolve": Need(cpu="500m", memory="1Gi", memory_limit="2Gi", hours=0.5, retries=0),
+    # A million ads × 2 kB = 2 GiB, their shingles for near-duplicates as much again. Long ads take three times that.
+    "prepare": Need(cpu="2", memory="4Gi", memory_limit="12Gi", hours=4),
+    # Runs beside "train": 3 + 4 CPUs and 8 + 16 GiB fit on one node. A million ads × 100 terms × 12 bytes = 1.1 GiB,
+    # weights of 436 codes × 2^19 terms × 8 bytes = 1.7 GiB, both twice while it fits.
+    "baseline": Need(cpu="3", memory="8Gi", memory_limit="16Gi", hours=4),
+    # torch and CUDA 4 GiB, one shard of the base at a time 4 GiB, data 2 GiB, /dev/shm 1 GiB = 11 GiB; the rest is page
+    # cache, through which a 7 B base of 15.2 GB is read. A retry goes on from the last checkpoint.
+    "train": Need(cpu="4", memory="16Gi", memory_limit="24Gi", hours=24, model=True, retries=5),
+    "evaluate": Need(cpu="4", memory="16Gi", memory_limit="24Gi", hours=8, model=True),
+    # Merged in float32 on the GPU (7.6 B × 4 bytes = 28 GiB: not an L4) and written in shards of 5 GB. Without a GPU
+    # the limit holds 2.5 B × 4 bytes = 9.3 GiB, twice.
+    "export": Need(cpu="4", memory="16Gi", memory_limit="24Gi", hours=4, model=True),
+    # A champion of other data is asked anew there: that runs the language model.
+    "register": Need(cpu="4", memory="16Gi", memory_limit="24Gi", hours=8, model=True),
+    # It serves once, for the smoke test: 0.5 B × 4 bytes = 1.8 GiB and torch.
+    "deploy": Need(cpu="2", memory="4Gi", memory_limit="16Gi", hours=1),
+}
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Which nodes the tasks run on.
+
+    Raises:
+        ConfigError: an unknown accelerator, or one without GPUs.
+    """
+
+    gpus: int = 0
+    """GPUs of each task that runs the language model."""
+    accelerator: str | None = None
+    """The kind of GPU; None: whichever the cluster has."""
+    spot: bool = False
+    """Tasks that are retried may run on nodes that can vanish."""
+    pools: bool = True
+    """Choose nodes by the label that the project's Terraform sets; False for a cluster without it."""
+
+    def __post_init__(self) -> None:
+        if self.accelerator is not None and self.accelerator not in ACCELERATORS:
+            raise ConfigError(f"--accelerator is '{self.accelerator}'; accepted are {', '.join(ACCELERATORS)}.")
+        if self.accelerator is not None and not self.gpus:
+            raise ConfigError(f"--accelerator {self.accelerator} without GPUs chooses nothing. Add --gpus 1.")
+
+
+CPU_NODES = Nodes()
+"""No GPU: enough for the stand-in model."""
+
+
+def with_resources(task: dsl.PipelineTask, nodes: Nodes) -> dsl.PipelineTask:
+    """Ask for what the task's entry in NEEDS says, on these nodes."""
+    need = NEEDS[task.name]
+    task.set_cpu_request(need.cpu).set_memory_request(need.memory).set_memory_limit(need.memory_limit)
+    kubernetes.set_timeout(task, round(need.hours * 3600))
+    if need.retries:  # after an error; a SIGTERM ends a stage with one, 143
+        task.set_retry(need.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
+    if need.model:  # torch's processes meet in /dev/shm, of which a container gets 64 MiB
+        kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit="1Gi")  # noqa: S108
+    return _on_nodes(task, need, nodes)
+
+
+def _on_nodes(task: dsl.PipelineTask, need: Need, nodes: Nodes) -> dsl.PipelineTask:
+    gpus = nodes.gpus if need.model else 0
+    if nodes.pools:
+        kubernetes.add_node_selector(task, _POOL, "gpu" if gpus else "work")
+    if gpus:
+        task.set_accelerator_type(GPU).set_accelerator_limit(gpus)
+        kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")
+        if nodes.accelerator is not None:
+            kubernetes.add_node_selector(task, _ACCELERATOR, nodes.accelerator)
+    if nodes.spot and need.retries:
+        kubernetes.add_toleration(task, key=_SPOT, operator="Equal", value="true", effect="NoSchedule")
+    return task
