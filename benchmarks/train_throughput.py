@@ -230,7 +230,7 @@ def gpu_setting(arguments: argparse.Namespace, folder: Path, shape: Shape, gpu: 
     model.save_pretrained(folder)
     del model
     draw = random.Random(0)
-    prompt = [draw.randrange(1000, shape.vocab) for _ in range(min(300, arguments.length // 4))]
+    prompt = [draw.randrange(shape.vocab) for _ in range(min(300, arguments.length // 4))]
     tiny = StandinConfig(vocab_size=2000, pretrain_tokens=1)
     source = folder / "tokenizer"
     taxonomy = Taxonomy([Occupation("1111", {"en": "x"})])
@@ -239,7 +239,7 @@ def gpu_setting(arguments: argparse.Namespace, folder: Path, shape: Shape, gpu: 
     rows: Rows = []
     for _ in range(arguments.rows):
         own = draw.randrange(arguments.length // 16, arguments.length // 2)
-        ids = prompt + [draw.randrange(1000, shape.vocab) for _ in range(own)]
+        ids = prompt + [draw.randrange(shape.vocab) for _ in range(own)]
         rows.append({"input_ids": ids, "labels": [-100] * (len(ids) - 6) + ids[-6:]})
     return Setting(folder, config, rows, rows[:16], gpu=gpu)
 

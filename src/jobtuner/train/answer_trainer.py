@@ -7,7 +7,7 @@ from typing import Any
 from jobtuner.config import TrainingConfig
 from jobtuner.errors import ModelError
 from jobtuner.tasks.base import IGNORED
-from jobtuner.train.batches import StepBatches, answer_count, answer_loss, answer_metrics
+from jobtuner.train.batches import StepBatches, answer_loss, answer_metrics
 from jobtuner.train.order import EpochOrder
 from jobtuner.train.packing import PACKED, packed_attention
 
@@ -35,12 +35,11 @@ def answer_trainer(rows: Sequence[_Row], settings: TrainingConfig, seed: int) ->
             if not self._verified:  # at the first step, when optimizer and hooks are in place
                 verify_trainer(self, settings)
                 self._verified = True
-            model.train()
-            passes = self._prepare_inputs(inputs)["passes"]
-            items = sum(answer_count(each) for each in passes)
-            total: Any = 0.0
-            for each in passes:
-                loss = answer_loss(model, each, items, settings.label_smoothing)
+            if not model.training:  # setting the mode walks all modules: a tenth of the stand-in's step
+                model.train()
+            step, total = self._prepare_inputs(inputs), 0.0
+            for each in step["passes"]:
+                loss = answer_loss(model, each, step["items"], settings.label_smoothing)
                 self.accelerator.backward(loss)
                 total = total + loss.detach()
             return total

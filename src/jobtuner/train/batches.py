@@ -23,9 +23,10 @@ class StepBatches:
     pad_id: int
     settings: TrainingConfig
 
-    def __call__(self, rows: Sequence[_Row]) -> dict[str, list[dict[str, Any]]]:
-        """The passes, under the key `passes`, each as `answer_loss` takes it."""
-        return {"passes": list(self.passes(rows))}
+    def __call__(self, rows: Sequence[_Row]) -> dict[str, Any]:
+        """The step: `passes`, each as `answer_loss` takes it, and `items`, the answer tokens of all of them."""
+        passes = list(self.passes(rows))
+        return {"passes": passes, "items": sum(map(answer_count, passes))}
 
     def passes(self, rows: Sequence[_Row]) -> Iterator[dict[str, Any]]:
         """The rows as forward passes, in their order unless `pass_tokens` packs them best-fit."""

@@ -9,7 +9,7 @@ import torch
 from jobtuner.config import TrainingConfig
 from jobtuner.models import load_quantized
 from jobtuner.tasks.base import IGNORED
-from jobtuner.train.batches import StepBatches, answer_count, answer_loss, answer_metrics
+from jobtuner.train.batches import StepBatches, answer_loss, answer_metrics
 from jobtuner.train.lora import add_adapter
 from jobtuner.train.packing import best_fit, pack, packed_attention, shared_prefix
 from tests.conftest import LORA, NF4, Standin
@@ -59,14 +59,13 @@ def gradients(model: Any) -> dict[str, torch.Tensor]:
 
 
 def in_passes(model: Any, rows: list[Row], settings: TrainingConfig) -> tuple[float, dict[str, torch.Tensor], int]:
-    passes = StepBatches(0, settings)(rows)["passes"]
-    items, total = sum(map(answer_count, passes)), 0.0
+    step, total = StepBatches(0, settings)(rows), 0.0
     with packed_attention(model):
-        for each in passes:
-            loss = answer_loss(model, each, items)
+        for each in step["passes"]:
+            loss = answer_loss(model, each, step["items"])
             loss.backward()
             total += float(loss.detach())
-    return total, gradients(model), len(passes)
+    return total, gradients(model), len(step["passes"])
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

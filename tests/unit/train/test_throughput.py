@@ -1,0 +1,45 @@
+"""The throughput benchmark runs: a tiny shape on the CPU, the real one where there is a GPU."""
+
+import argparse
+import importlib.util
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobtuner.train.shapes import SHAPES, Shape
+
+_SCRIPT = Path(__file__).parents[3] / "benchmarks" / "train_throughput.py"
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
+    spec = importlib.util.spec_from_file_location("train_throughput", _SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_all_three_run_on_a_tiny_shape(benchmark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = argparse.Namespace(rows=16, length=64)
+    setting = benchmark.gpu_setting(arguments, tmp_path / "model", Shape(640, 64, 128, 2, 2, 1, tied=False), gpu=False)
+    results = benchmark.compare(setting, 1, tmp_path / "scratch")
+    benchmark.report(setting, results, None)
+    assert {name for name, runs in results.items() if math.isfinite(runs[0].validation_loss)} == {
+        "notebook", "trl", "jobtuner"
+    }  # fmt: skip
+    assert "jobtuner / trl: speed" in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+def test_the_7b_shape_fits_and_runs_on_a_gpu(benchmark: Any, tmp_path: Path) -> None:
+    arguments = argparse.Namespace(rows=16, length=1024)
+    setting = benchmark.gpu_setting(arguments, tmp_path / "model", SHAPES["qwen2.5-7b"])
+    results = benchmark.compare(setting, 1, tmp_path / "scratch")
+    assert results["jobtuner"][0].peak_bytes < results["notebook"][0].peak_bytes
