@@ -29,15 +29,15 @@ def answer_trainer(rows: Sequence[_Row], settings: TrainingConfig, seed: int) ->
     class AnswerTrainer(SFTTrainer):
         """One training step is one optimizer step of one or more passes."""
 
-        _verified = False
+        _begun = False
 
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
-            if not self._verified:  # at the first step, when optimizer and hooks are in place
+            if not self._begun:  # optimizer and hooks are in place now
                 verify_trainer(self, settings)
-                self._verified = True
-            if not model.training:  # setting the mode walks all modules: a tenth of the stand-in's step
-                model.train()
-            step, total = self._prepare_inputs(inputs), 0.0
+                model.train()  # once: it walks all modules, a tenth of the stand-in's step; `measure` sets it back
+                self._begun = True
+            step: Any = self._prepare_inputs(inputs)
+            total: Any = 0.0
             for each in step["passes"]:
                 loss = answer_loss(model, each, step["items"], settings.label_smoothing)
                 self.accelerator.backward(loss)

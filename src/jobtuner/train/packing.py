@@ -3,7 +3,7 @@
 All rows of a task open with the same system prompt. A causal prefix sees only itself, so its hidden states are the same
 in every row: a pack computes them once, and every row attends to them as if they were its own. No row sees another, the
 positions are those of the row by itself, and nothing is padded in the linear layers. Loss and gradients equal those of
-the rows one by one, up to the order of sums; attention dropout, which Qwen2.5 does not use, would be the exception.
+the rows one by one, up to the order of sums; with dropout in the adapter, all rows share the mask drawn for the prefix.
 
     sequence   prefix | own tokens of row 0 | own tokens of row 1 | …          shape [1, tokens]
     attention  prefix → prefix;  row i → prefix and row i, never row j

@@ -114,6 +114,19 @@ def test_a_setting_that_took_no_effect_is_an_error(
         verify_trainer(trainer, TrainingConfig(**{"packing": "none", **asked}))
 
 
+def test_every_layer_is_in_training_mode_in_each_step(
+    standin: Standin, rows: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    """A loaded base is in evaluation mode, and so it is after each measurement on the way."""
+    settings = TrainingConfig(epochs=4.0, batch_size=5, evaluate_every=2)
+    model, seen = build(standin, settings), []
+    layer = model.get_base_model().model.layers[1]
+    layer.register_forward_pre_hook(lambda module, _: seen.append((module.training, torch.is_grad_enabled())))
+    fine_tune(model, tokenizer, rows, rows, settings, 1, tmp_path)
+    training, measuring = (True, True), (False, False)
+    assert seen == [training, training, measuring, training, training, measuring, measuring]
+
+
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_padded_and_packed_runs_end_at_the_same_adapter(
     standin: Standin, rows: Any, tokenizer: Any, accumulation: int, tmp_path: Path
