@@ -27,6 +27,8 @@ __all__ = [
     "mcnemar",
     "mean",
     "paired_bootstrap",
+    "ratio",
+    "weighted_f1",
 ]
 
 SAMPLES = 1000
@@ -63,11 +65,9 @@ class McNemar:
     """Two-sided, exact binomial at every size (McNemar 1947 with the conditional test); 1 where they never differ."""
 
 
-def mean(values: ArrayLike, rows: ArrayLike | None = None) -> Metric:
-    """The mean of a value a row, shape [rows]; over the rows chosen by the mask `rows` where one is given."""
-    numbers = np.asarray(values, dtype=np.float64)
-    chosen = np.ones(len(numbers)) if rows is None else np.asarray(rows, dtype=np.float64)
-    columns = np.stack([numbers * chosen, chosen], axis=1)
+def ratio(above: ArrayLike, below: ArrayLike) -> Metric:
+    """The sum of one value a row over the sum of another; both of shape [rows]."""
+    columns = np.stack([np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)], axis=1)
 
     def metric(counts: Counts) -> NDArray[np.float64]:
         total = counts @ columns
@@ -78,6 +78,13 @@ def mean(values: ArrayLike, rows: ArrayLike | None = None) -> Metric:
     return metric
 
 
+def mean(values: ArrayLike, rows: ArrayLike | None = None) -> Metric:
+    """The mean of a value a row, shape [rows]; over the rows chosen by the mask `rows` where one is given."""
+    numbers = np.asarray(values, dtype=np.float64)
+    chosen = np.ones(len(numbers)) if rows is None else np.asarray(rows, dtype=np.float64)
+    return ratio(numbers * chosen, chosen)
+
+
 def accuracy(gold: Sequence[str], predicted: Sequence[str]) -> Metric:
     """Share of rows whose answer is the right one."""
     return mean(np.array(gold, dtype=str) == np.array(predicted, dtype=str))
@@ -85,18 +92,23 @@ def accuracy(gold: Sequence[str], predicted: Sequence[str]) -> Metric:
 
 def macro_f1(gold: Sequence[str], predicted: Sequence[str]) -> Metric:
     """F1 averaged over the classes that occur in a sample's `gold`, so that two models are averaged alike."""
-    column = {label: index for index, label in enumerate(dict.fromkeys(gold))}
-    width = len(column) + 1  # one more for answers that are right nowhere
-    truth = np.array([column[label] for label in gold], dtype=np.intp)
-    guess = np.array([column.get(label, width - 1) for label in predicted], dtype=np.intp)
-    right = truth == guess
+    scores_of = _f1_by_class(gold, predicted)
 
     def metric(counts: Counts) -> NDArray[np.float64]:
-        truths, guesses = _sum_by(counts, truth, width), _sum_by(counts, guess, width)
-        hits = _sum_by(counts[:, right], truth[right], width)
-        present = truths > 0
-        scores = np.divide(2.0 * hits, truths + guesses, out=np.zeros(hits.shape), where=present)
-        average: NDArray[np.float64] = scores.sum(axis=1) / present.sum(axis=1)
+        scores, truths = scores_of(counts)
+        average: NDArray[np.float64] = scores.sum(axis=1) / (truths > 0).sum(axis=1)
+        return average
+
+    return metric
+
+
+def weighted_f1(gold: Sequence[str], predicted: Sequence[str]) -> Metric:
+    """F1 averaged over the classes, each with the weight of its rows."""
+    scores_of = _f1_by_class(gold, predicted)
+
+    def metric(counts: Counts) -> NDArray[np.float64]:
+        scores, truths = scores_of(counts)
+        average: NDArray[np.float64] = (scores * truths).sum(axis=1) / truths.sum(axis=1)
         return average
 
     return metric
@@ -111,7 +123,10 @@ def bootstrap(
     groups: Sequence[Hashable] | None = None,
     level: float = LEVEL,
 ) -> dict[str, Interval]:
-    """Percentile intervals (Efron 1979) of metrics, all from the same samples.
+    """Percentile intervals (Efron 1979) of metrics, all from the same samples, centred on the estimates.
+
+    An interval tells what other rows of the same number would give. Macro-F1 with few rows a class is lower than it
+    would be with many; that is no noise, and no interval shows it.
 
     Args:
         metrics: name to metric; a difference of two metrics is a metric, and its interval a paired one.
@@ -195,6 +210,26 @@ def _check_lengths(gold: Sequence[str], ours: Sequence[str], theirs: Sequence[st
         )
 
 
+def _f1_by_class(
+    gold: Sequence[str], predicted: Sequence[str]
+) -> Callable[[Counts], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """F1 and rows of each class of `gold`, both of shape [samples, classes]; 0 where a sample lacks the class."""
+    column = {label: index for index, label in enumerate(dict.fromkeys(gold))}
+    width = len(column) + 1  # one more for answers that are right nowhere
+    truth = np.array([column[label] for label in gold], dtype=np.intp)
+    guess = np.array([column.get(label, width - 1) for label in predicted], dtype=np.intp)
+    right = truth == guess
+
+    def scores(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        truths, guesses = _sum_by(counts, truth, width), _sum_by(counts, guess, width)
+        hits = _sum_by(counts[:, right], truth[right], width)
+        found: NDArray[np.float64] = np.zeros(hits.shape)
+        np.divide(2.0 * hits, truths + guesses, out=found, where=truths > 0)
+        return found, truths
+
+    return scores
+
+
 def _numbered(groups: Sequence[Hashable]) -> NDArray[np.intp]:
     number = {group: index for index, group in enumerate(dict.fromkeys(groups))}
     return np.array([number[group] for group in groups], dtype=np.intp)
@@ -208,6 +243,12 @@ def _sum_by(counts: Counts, place: NDArray[np.intp], width: int) -> NDArray[np.f
 
 
 def _interval(estimate: NDArray[np.float64], values: NDArray[np.float64], level: float) -> Interval:
-    """NaN samples are left out; they drew none of the rows that the metric counts."""
-    low, high = np.nanquantile(values, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return Interval(float(estimate[0]), float(low), float(high))
+    """Quantiles of the samples, moved so that their mean lies on the estimate, within what any sample showed.
+
+    F1 over many small classes is lower in resampled rows than in the rows themselves: unmoved, the interval around
+    macro-F1 lies too low by as much. NaN samples are left out; they drew none of the rows that the metric counts.
+    """
+    value, known = float(estimate[0]), values[~np.isnan(values)]
+    ends = np.quantile(known, [(1.0 - level) / 2.0, (1.0 + level) / 2.0]) + (value - known.mean())
+    low, high = ends.clip(min(known.min(), value), max(known.max(), value))
+    return Interval(value, float(low), float(high))

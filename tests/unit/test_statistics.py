@@ -15,6 +15,8 @@ from jobtuner.statistics import (
     mcnemar,
     mean,
     paired_bootstrap,
+    ratio,
+    weighted_f1,
 )
 
 
@@ -42,6 +44,8 @@ def test_a_sample_told_as_counts_scores_as_scikit_learn_scores_its_rows() -> Non
         counts = counts_of(drawn.tolist(), 300)
         expected = f1_score(truth, answer, labels=np.unique(truth), average="macro", zero_division=0.0)
         assert macro_f1(gold, guess)(counts)[0] == pytest.approx(expected)
+        weighted = f1_score(truth, answer, average="weighted", zero_division=0.0)
+        assert weighted_f1(gold, guess)(counts)[0] == pytest.approx(weighted)
         assert accuracy(gold, guess)(counts)[0] == pytest.approx(accuracy_score(truth, answer))
 
 
@@ -72,6 +76,25 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
         found = bootstrap({"share": mean(right)}, 150, seed=seed, samples=300)["share"]
         held += found.low <= 0.8 <= found.high
     assert 0.89 <= held / 200 <= 0.99  # 95 % ± 2.5 standard errors of 1.5 points, and some loss on 150 rows
+
+
+def test_macro_f1_of_small_classes_is_held_nearly_as_often_as_it_says() -> None:
+    """Against the mean over repeated test sets of this size; percentiles that are not centred hold it in 74 %."""
+    experiments = [answers(1500, 200, 0.6, seed) for seed in range(150)]
+    whole = np.ones((1, 1500))
+    expected = np.mean([macro_f1(*experiment)(whole)[0] for experiment in experiments])
+    found = [
+        bootstrap({"f1": macro_f1(*experiment)}, 1500, seed=seed, samples=200)["f1"]
+        for seed, experiment in enumerate(experiments)
+    ]
+    assert np.mean([interval.low <= expected <= interval.high for interval in found]) >= 0.82  # seen: 0.87
+    assert all(interval.low <= interval.estimate <= interval.high for interval in found)
+
+
+def test_an_interval_stays_within_what_the_samples_showed() -> None:
+    gold = [f"c{k % 40}" for k in range(400)]
+    found = bootstrap({"f1": macro_f1(gold, ["c1", *gold[1:]])}, 400, seed=1)["f1"]  # one wrong answer
+    assert found.low < found.estimate < found.high <= 1.0
 
 
 def test_the_same_seed_gives_the_same_interval_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,6 +129,12 @@ def test_a_slice_that_a_sample_missed_is_left_out() -> None:
     chosen = [True] + [False] * 9  # missed by a third of the samples
     found = bootstrap({"slice": mean([1.0] * 10, chosen)}, 10, seed=1)["slice"]
     assert found == Interval(1.0, 1.0, 1.0)
+
+
+def test_a_ratio_weighs_rows_by_what_stands_below() -> None:
+    both = np.ones((1, 2))
+    assert ratio([1.0, 3.0], [2.0, 6.0])(both)[0] == pytest.approx(0.5)
+    assert ratio([1.0, 3.0], [1.0, 6.0])(np.array([[3.0, 1.0]]))[0] == pytest.approx(6 / 9)
 
 
 def test_paired_intervals_are_narrower_than_unpaired_ones() -> None:
