@@ -41,10 +41,11 @@ def draw_charts(result: Comparison, folder: Path) -> None:
         "abstention.png": _abstention(result.model, result.baseline),
         "cascade.png": _cascade(result),
         "groups.png": draw_groups(_figure, result.model.predictions, result.taxonomy),
-        "confusion.png": draw_codes(_figure, result.model.predictions, result.taxonomy),
+        "confusion.png": draw_codes(_figure, result.model.predictions),
     }
     for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=_DPI, metadata={"Software": None})  # the same bytes from every version
+        # Tight: long group titles are not cut off. No software version: the same bytes from every one.
+        figure.savefig(folder / name, dpi=_DPI, bbox_inches="tight", metadata={"Software": None})
 
 
 def _figure(width: float, height: float) -> "Figure":

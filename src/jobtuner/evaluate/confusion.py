@@ -54,7 +54,7 @@ def draw_groups(new_figure: _NewFigure, predictions: Sequence[Prediction], taxon
     return figure
 
 
-def draw_codes(new_figure: _NewFigure, predictions: Sequence[Prediction], taxonomy: Taxonomy) -> "Figure":
+def draw_codes(new_figure: _NewFigure, predictions: Sequence[Prediction]) -> "Figure":
     """All codes in their order, so that the groups of the taxonomy are blocks along the diagonal."""
     codes = sorted({code for item in predictions for code in (item.label, item.predicted)})
     shares = _row_shares([(item.label, item.predicted) for item in predictions], codes)
@@ -67,7 +67,7 @@ def draw_codes(new_figure: _NewFigure, predictions: Sequence[Prediction], taxono
     bar.set_label("share of the ads with the right code (log scale; white: none)")
     if len(codes) <= _MAX_NUMBERS:
         _write_shares(axes, shares)
-    _draw_blocks(axes, codes, taxonomy)
+    _draw_blocks(axes, codes)
     axes.set(
         xlabel="code that the model answered",
         ylabel="right code",
@@ -106,7 +106,7 @@ def _row_shares(pairs: Sequence[tuple[str, str]], names: Sequence[str]) -> NDArr
     return shares
 
 
-def _draw_blocks(axes: "Axes", codes: Sequence[str], taxonomy: Taxonomy) -> None:
+def _draw_blocks(axes: "Axes", codes: Sequence[str]) -> None:
     """Frame the diagonal blocks of the major groups and rule off the groups of two digits; label the codes, or the
     major groups where the codes are too many."""
     from matplotlib.patches import Rectangle
@@ -123,9 +123,9 @@ def _draw_blocks(axes: "Axes", codes: Sequence[str], taxonomy: Taxonomy) -> None
         axes.set_xticks(range(len(codes)), codes, rotation=90, fontsize=size)
         axes.set_yticks(range(len(codes)), codes, fontsize=size)
     else:
-        middles = [(start + end) / 2 for start, end in pairwise(starts)]
-        axes.set_xticks(middles, [f"{group}…" for group in groups])
-        axes.set_yticks(middles, [f"{group}… {_short(taxonomy.title(group), group)}" for group in groups])
+        middles, names = [(start + end) / 2 for start, end in pairwise(starts)], [f"{group}…" for group in groups]
+        axes.set_xticks(middles, names)
+        axes.set_yticks(middles, names)
 
 
 def _edges(codes: Sequence[str], digits: int) -> list[float]:

@@ -161,6 +161,7 @@ def _abstention(result: Comparison) -> Table:
         points = [_at_share(side.abstention.curve, share) for side in sides]
         rows.append([f"the surest {_whole(share)}", *(_percent(point.precision or 0.0) for point in points)])
     rows.append([f"above the threshold for {target}", *(_kept(side.abstention) for side in sides)])
+    rows.append(["share of the ads above it", *(_percent(side.abstention.point.coverage) for side in sides)])
     note = (
         "Share of right answers (%) where a model leaves the ads that it is less sure of to a person. The threshold is "
         f"the lowest at which {target} were right on validation ads with some certainty (one-sided 95 % Wilson bound)."
@@ -176,8 +177,8 @@ def _cascade(result: Comparison) -> Table:
     told = f"{_percent(chosen.accuracy.estimate)} ({_range((chosen.accuracy.low, chosen.accuracy.high))})"
     rows = [
         ["model alone", "", "0.0", ours],
-        ["cascade, threshold from validation ads", _threshold(chosen.point), _percent(chosen.point.coverage), told],
-        ["cascade, best on these ads", _threshold(best), _percent(best.coverage), _percent(best.accuracy)],
+        ["cascade, chosen on validation", _threshold(chosen.point), _percent(chosen.point.coverage), told],
+        ["cascade, best on test", _threshold(best), _percent(best.coverage), _percent(best.accuracy)],
         ["baseline alone", "", "100.0", theirs],
     ]
     note = (
@@ -246,9 +247,8 @@ def _accuracies(*sides: Mapping[str, Any]) -> list[str]:
 
 def _kept(found: Selection) -> str:
     if found.precision is None:
-        return "nothing is kept"
-    interval = _range((found.precision.low, found.precision.high))
-    return f"{_percent(found.precision.estimate)} ({interval}) of {_percent(found.point.coverage)} % of the ads"
+        return "none kept"
+    return f"{_percent(found.precision.estimate)} ({_range((found.precision.low, found.precision.high))})"
 
 
 def _at_share(points: Sequence[Point], share: float) -> Point:
