@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobtuner.evaluate.cells import interval, percent, points, span, whole
 from jobtuner.evaluate.results import Comparison
 from jobtuner.evaluate.selective import Selection
 from jobtuner.evaluate.slices import FREQUENCIES
 from jobtuner.records import Prediction
 from jobtuner.router import Point
-from jobtuner.statistics import SAMPLES, Interval
+from jobtuner.statistics import SAMPLES
 
 __all__ = ["Table", "cards", "report_tables", "verdict"]
 
@@ -45,7 +46,7 @@ class Table:
 def verdict(result: Comparison) -> str:
     """Whether the model beats the baseline, in two sentences, from the paired interval of macro-F1."""
     gain, test = result.gain["macro_f1"], result.mcnemar
-    told = f"{_points(gain.estimate)} points of macro-F1 ({_interval(gain)})"
+    told = f"{points(gain.estimate)} points of macro-F1 ({interval(gain)})"
     chance = f"p = {test.p_value:.2g}" if test.p_value >= 0.0001 else "p < 0.0001"
     counts = (
         f"On {test.ours_only} ads only the model is right, on {test.theirs_only} only the baseline "
@@ -61,10 +62,10 @@ def verdict(result: Comparison) -> str:
 def cards(result: Comparison) -> Iterator[tuple[str, str, str]]:
     """Name, value and a line below it, for the figures at the top of the page."""
     for side in (result.model, result.baseline):
-        interval = _range(side.metrics["accuracy_interval"])
-        yield f"accuracy, {side.name}", f"{_percent(side.metrics['accuracy'])} %", f"95 % interval {interval}"
+        ends = span(side.metrics["accuracy_interval"])
+        yield f"accuracy, {side.name}", f"{percent(side.metrics['accuracy'])} %", f"95 % interval {ends}"
     gain = result.gain["accuracy"]
-    yield "difference", f"{_points(gain.estimate)} points", _interval(gain)
+    yield "difference", f"{points(gain.estimate)} points", interval(gain)
     yield "test ads", f"{len(result.examples):,}", f"{len(result.model.metrics['per_language'])} languages"
 
 
@@ -79,10 +80,10 @@ def _headline(result: Comparison) -> Table:
     ours, theirs = result.model.metrics, result.baseline.metrics
     rows = []
     for key, name in _HEADLINE.items():
-        cells = [f"{_percent(side[key])} ({_range(side[f'{key}_interval'])})" for side in (ours, theirs)]
+        cells = [f"{percent(side[key])} ({span(side[f'{key}_interval'])})" for side in (ours, theirs)]
         gain = result.gain.get(key)
-        paired = f" ({_points(gain.low)} to {_points(gain.high)})" if gain else ""
-        rows.append([name.format(**ours), *cells, _points(ours[key] - theirs[key]) + paired])
+        paired = f" ({points(gain.low)} to {points(gain.high)})" if gain else ""
+        rows.append([name.format(**ours), *cells, points(ours[key] - theirs[key]) + paired])
     return Table(
         "Model and baseline",
         f"In brackets: 95 % intervals from {SAMPLES:,} bootstrap samples of the near-duplicate clusters of test ads; "
@@ -98,7 +99,7 @@ def _per_language(result: Comparison) -> Table:
     rows = []
     for name in sorted(ours, key=lambda name: (-ours[name]["n"], name)):
         mine, other = ours[name], theirs[name]
-        cells = [_percent(side[key]) for key in ("macro_f1", "ece") for side in (mine, other)]
+        cells = [percent(side[key]) for key in ("macro_f1", "ece") for side in (mine, other)]
         rows.append([name, str(mine["n"]), *_accuracies(mine, other), *cells])
     columns = ["language", "ads", "accuracy (%)", "of the baseline", "macro-F1 (%)", "of the baseline"]
     columns += ["ECE (%)", "of the baseline"]
@@ -124,7 +125,7 @@ def _per_frequency(result: Comparison) -> Table:
             str(mine["codes"]),
             str(mine["n"]),
             *_accuracies(mine, theirs[band]),
-            *(_percent(side[band]["macro_f1"]) for side in (ours, theirs)),
+            *(percent(side[band]["macro_f1"]) for side in (ours, theirs)),
         ]
         for band, mine in ours.items()
     ]
@@ -138,8 +139,8 @@ def _calibration(result: Comparison) -> Table:
         [
             side.name,
             f"{side.temperature:.2f}",
-            _percent(side.ece_uncalibrated),
-            _percent(side.metrics["ece"]),
+            percent(side.ece_uncalibrated),
+            percent(side.metrics["ece"]),
             f"{side.metrics['brier']:.3f}",
             f"{side.metrics['log_loss']:.3f}",
         ]
@@ -155,13 +156,13 @@ def _calibration(result: Comparison) -> Table:
 
 def _abstention(result: Comparison) -> Table:
     sides = (result.model, result.baseline)
-    target = _whole(result.model.abstention.target)
+    target = whole(result.model.abstention.target)
     rows = []
     for share in _SHARES:
-        points = [_at_share(side.abstention.curve, share) for side in sides]
-        rows.append([f"the surest {_whole(share)}", *(_percent(point.precision or 0.0) for point in points)])
+        found = [_at_share(side.abstention.curve, share) for side in sides]
+        rows.append([f"the surest {whole(share)}", *(percent(point.precision or 0.0) for point in found)])
     rows.append([f"above the threshold for {target}", *(_kept(side.abstention) for side in sides)])
-    rows.append(["share of the ads above it", *(_percent(side.abstention.point.coverage) for side in sides)])
+    rows.append(["share of the ads above it", *(percent(side.abstention.point.coverage) for side in sides)])
     note = (
         "Share of right answers (%) where a model leaves the ads that it is less sure of to a person. The threshold is "
         f"the lowest at which {target} were right on validation ads with some certainty (one-sided 95 % Wilson bound)."
@@ -173,18 +174,18 @@ def _abstention(result: Comparison) -> Table:
 def _cascade(result: Comparison) -> Table:
     chosen = result.cascade
     best = max(chosen.curve, key=lambda point: (point.accuracy, point.coverage))
-    ours, theirs = (f"{_percent(side['accuracy'])} ({_range(side['accuracy_interval'])})" for side in _metrics(result))
-    told = f"{_percent(chosen.accuracy.estimate)} ({_range((chosen.accuracy.low, chosen.accuracy.high))})"
+    ours, theirs = (f"{percent(side['accuracy'])} ({span(side['accuracy_interval'])})" for side in _metrics(result))
+    told = f"{percent(chosen.accuracy.estimate)} ({span((chosen.accuracy.low, chosen.accuracy.high))})"
     rows = [
         ["model alone", "", "0.0", ours],
-        ["cascade, chosen on validation", _threshold(chosen.point), _percent(chosen.point.coverage), told],
-        ["cascade, best on test", _threshold(best), _percent(best.coverage), _percent(best.accuracy)],
+        ["cascade, chosen on validation", _threshold(chosen.point), percent(chosen.point.coverage), told],
+        ["cascade, best on test", _threshold(best), percent(best.coverage), percent(best.accuracy)],
         ["baseline alone", "", "100.0", theirs],
     ]
     note = (
         "The baseline answers where its probability reaches a threshold, the model answers the rest. The threshold "
         "saves the most model calls without a loss of accuracy on validation ads; on the test ads the difference to "
-        f"the model alone is {_points(chosen.gain.estimate)} points ({_interval(chosen.gain)}). The best point is "
+        f"the model alone is {points(chosen.gain.estimate)} points ({interval(chosen.gain)}). The best point is "
         "picked on the test ads themselves: a hint, not a measurement."
     )
     columns = ["who answers", "threshold", "model calls saved (%)", "accuracy (%)"]
@@ -194,9 +195,9 @@ def _cascade(result: Comparison) -> Table:
 def _sets(result: Comparison) -> Table:
     rows = []
     for mine, other in zip(result.model.sets, result.baseline.sets, strict=True):
-        expected = f"{_percent(mine.expected_low)} to {_percent(mine.expected_high)}"
-        cells = [_percent(mine.coverage), expected, f"{mine.mean_size:.1f}", _percent(mine.single)]
-        rows.append([f"{mine.method}, {_whole(mine.promised)}", *cells, f"{other.mean_size:.1f}"])
+        expected = f"{percent(mine.expected_low)} to {percent(mine.expected_high)}"
+        cells = [percent(mine.coverage), expected, f"{mine.mean_size:.1f}", percent(mine.single)]
+        rows.append([f"{mine.method}, {whole(mine.promised)}", *cells, f"{other.mean_size:.1f}"])
     note = (
         "Sets of codes that hold the right one with a promised probability (split conformal prediction on validation "
         "ads). By chance alone, 99 of 100 evaluations end within the expected range; a coverage below it says that the "
@@ -212,7 +213,7 @@ def _confused_pairs(result: Comparison) -> Table:
     totals = Counter(item.label for item in result.model.predictions)
     pairs = sorted(wrong.items(), key=lambda entry: (-entry[1], entry[0]))[:_PAIRS]
     rows = [
-        [_named(result, right), _named(result, answered), str(count), _percent(count / totals[right])]
+        [_named(result, right), _named(result, answered), str(count), percent(count / totals[right])]
         for (right, answered), count in pairs
     ]
     note = "Wrong answers of the model, counted by pair."
@@ -242,18 +243,18 @@ def _metrics(result: Comparison) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _accuracies(*sides: Mapping[str, Any]) -> list[str]:
-    return [f"{_percent(side['accuracy'])} ({_range(side['accuracy_interval'])})" for side in sides]
+    return [f"{percent(side['accuracy'])} ({span(side['accuracy_interval'])})" for side in sides]
 
 
 def _kept(found: Selection) -> str:
     if found.precision is None:
         return "none kept"
-    return f"{_percent(found.precision.estimate)} ({_range((found.precision.low, found.precision.high))})"
+    return f"{percent(found.precision.estimate)} ({span((found.precision.low, found.precision.high))})"
 
 
-def _at_share(points: Sequence[Point], share: float) -> Point:
+def _at_share(curve: Sequence[Point], share: float) -> Point:
     """The last point that keeps no more than the share; where the first ones keep more, the first that keeps any."""
-    kept = [point for point in points if point.coverage > 0.0]
+    kept = [point for point in curve if point.coverage > 0.0]
     return max((point for point in kept if point.coverage <= share), key=lambda point: point.coverage, default=kept[0])
 
 
@@ -273,24 +274,3 @@ def _top(result: Comparison, item: Prediction) -> str:
 def _shortened(text: str) -> str:
     plain = " ".join(text.split())
     return plain if len(plain) <= _MAX_TEXT else plain[:_MAX_TEXT] + " …"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-def _whole(share: float) -> str:
-    """A share that somebody chose, without decimals that nobody wrote: 90 %."""
-    return f"{100 * share:g} %"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"
-
-
-def _interval(found: Interval) -> str:
-    return f"95 % interval {_points(found.low)} to {_points(found.high)}"
-
-
-def _range(interval: Sequence[float]) -> str:
-    return " to ".join(_percent(value) for value in interval)

@@ -66,6 +66,15 @@ def test_by_hand() -> None:
     assert (found[1].threshold, found[1].coverage, found[1].mean_size) == (None, 1.0, 2.0)
 
 
+def test_a_model_that_is_surer_than_the_promise_gets_empty_sets() -> None:
+    """The random share of a code's own probability makes APS hold 80 % even where every answer is right and sure."""
+    sure = np.log(np.tile([0.98, 0.01, 0.01], (900, 1))).astype(np.float32)
+    gold = np.zeros(900, dtype=np.intp)
+    found = calibrated_sets(sure[:400], gold[:400], sure[400:], gold[400:], seed=3)
+    coverage = {item.promised: item.coverage for item in found if item.method == "APS"}
+    assert coverage == pytest.approx({0.8: 0.8, 0.9: 0.9, 0.95: 0.95}, abs=0.06)
+
+
 def test_codes_without_a_column_are_never_in_a_set_and_cost_the_others() -> None:
     scores, gold = world(600, seed=1)
     lost = gold.copy()

@@ -62,6 +62,14 @@ def test_the_cascade_saves_calls_and_loses_nothing() -> None:
     assert found.gain.low > -0.03
 
 
+def test_as_many_calls_are_saved_as_cost_nothing() -> None:
+    first = Answers(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, False]))
+    second = Answers(np.array([0.5, 0.5, 0.5, 0.5]), np.array([True, False, True, True]))
+    # Accuracy with 0 to 4 answers of the first: 3/4 alone, 3/4, 1, 3/4, 2/4.
+    found = cascade((first, second), (first, second), seed=1, clusters=clusters(4))
+    assert (found.point.threshold, found.point.coverage, found.point.accuracy) == (0.7, 0.75, 0.75)
+
+
 def test_a_baseline_that_is_better_answers_everything_and_a_useless_one_nothing() -> None:
     good = Answers(np.linspace(0.5, 1.0, 200), np.ones(200, dtype=bool))
     bad = Answers(np.linspace(0.5, 1.0, 200), np.zeros(200, dtype=bool))
