@@ -43,11 +43,6 @@ class Overlap:
         """Shared groups of all rows over the groups of the right codes."""
         return float(self.shared.sum() / self.right.sum())
 
-    @property
-    def f1(self) -> float:
-        """Harmonic mean of the two."""
-        return float(2.0 * self.shared.sum() / (self.right.sum() + self.answered.sum()))
-
 
 def overlap(gold: Sequence[str], predicted: Sequence[str]) -> Overlap:
     """Compare each answer's path with that of the right code."""

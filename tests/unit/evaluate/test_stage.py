@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ def test_writes_all_files_and_the_contract(world: World) -> None:
     assert written["mcnemar"] == {"ours_only": 28, "theirs_only": 0, "p_value": report.mcnemar_p}
     assert report.mcnemar_p < 0.001
     assert {"model", "baseline"} == set(written["abstention"]) == set(written["prediction_sets"])
+    # The baseline is equally sure of everything, and mostly wrong: the model must answer all.
+    assert (written["cascade"]["point"]["coverage"], written["cascade"]["accuracy"]["estimate"]) == (0.0, 38 / 40)
     assert written["cascade"]["curve"][0]["accuracy"] == pytest.approx(38 / 40)
     assert written["cascade"]["curve"][-1]["accuracy"] == pytest.approx(10 / 40)
 
@@ -153,6 +156,25 @@ def test_validation_is_limited(tmp_path: Path) -> None:
     world = World(tmp_path, samples.examples(8), samples.examples(40, start=100))
     world.evaluate("out", config(batch_size=100, max_validation=11))
     assert sum(world.model.batches) == 11 + 8
+
+
+def test_one_validation_example_is_enough_to_run(tmp_path: Path) -> None:
+    world = World(tmp_path, samples.examples(8), samples.examples(1, start=100))
+    world.evaluate("out", config())
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    # It promises nothing: no answer is kept, and every set holds all codes.
+    assert document["abstention"]["model"]["point"]["coverage"] == 0.0
+    assert {item["mean_size"] for item in document["prediction_sets"]["model"]} == {4.0}
+
+
+def test_near_duplicates_are_resampled_together(tmp_path: Path) -> None:
+    world = World(tmp_path, [replace(row, cluster="one") for row in samples.examples(40)], samples.examples(20, 100))
+    report = world.evaluate("out", config())
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    # One cluster: every sample holds the same rows, and no interval has a width.
+    assert report.model["accuracy_interval"] == [report.model["accuracy"]] * 2
+    found = [*report.gain.values(), document["cascade"]["accuracy"], document["abstention"]["model"]["accuracy"]]
+    assert all(interval["low"] == interval["high"] for interval in found)
 
 
 def test_training_rows_decide_which_codes_are_rare(world: World) -> None:
