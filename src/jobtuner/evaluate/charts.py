@@ -130,7 +130,7 @@ def _abstention(model: Evaluated, baseline: Evaluated) -> "Figure":
         )
         _mark(axes, found, None if found.precision is None else found.precision.estimate, color, marker)
     target = 100 * model.abstention.target
-    axes.axhline(target, color=_GREY, linestyle="--", linewidth=1, label=f"wanted: {target:.0f} % right")
+    axes.axhline(target, color=_GREY, linestyle="--", linewidth=1, label=f"wanted: {target:g} % right")
     axes.set(
         xlim=(0, 102),
         ylim=_range_of(axes),

@@ -103,7 +103,10 @@ def _per_language(result: Comparison) -> Table:
         rows.append([name, str(mine["n"]), *_accuracies(mine, other), *cells])
     columns = ["language", "ads", "accuracy (%)", "of the baseline", "macro-F1 (%)", "of the baseline"]
     columns += ["ECE (%)", "of the baseline"]
-    note = "Few ads make wide intervals, and a large ECE (expected calibration error) by chance."
+    note = (
+        "Few ads make wide intervals, and a large ECE (expected calibration error) by chance. An interval without "
+        "width means that all or none of the answers were right, not that this is certain."
+    )
     return Table("Per language", note, columns, rows, charts=("languages.png",))
 
 
