@@ -8,6 +8,7 @@ equal (Vovk et al. 2005; Angelopoulos and Bates 2021, arXiv 2107.07511, sections
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -94,6 +95,7 @@ def _place(count: int, promised: float) -> int:
     return math.ceil((count + 1) * promised - 1e-9)  # 0.9 · 10 is 9, whatever the binary fractions say
 
 
+@cache  # the methods share it, and SciPy takes milliseconds
 def _expected(calibration: int, test: int, place: int) -> tuple[float, float]:
     """Coverage is Beta-binomial: Angelopoulos and Bates 2021, section 3.2 and appendix C."""
     from scipy.stats import betabinom

@@ -133,6 +133,9 @@ def test_tables_hold_the_right_numbers() -> None:
     assert [row[0] for row in calibration.rows] == ["model", "baseline"]
     assert sure.rows[0] == ["the surest 100 %", "75.0", "25.0"]
     assert [row[2] for row in cascade.rows][::3] == ["0.0", "100.0"]
+    loss = replace(result.cascade, gain=Interval(-0.012, -0.03, 0.01))
+    note = report_tables(replace(result, cascade=loss))[6].note
+    assert "the model alone is -1.2 points (95 % interval -3.0 to +1.0)" in note
     assert [row[0] for row in sets.rows][:2] == ["LAC, 80 %", "LAC, 90 %"]
     assert pairs.rows[0] == ["2221 Nurse", "2222 Midwife", "2", "66.7"]
     assert pairs.rows[1] == ["9112 Cleaner", "1111 Legislator", "1", "33.3"]

@@ -21,14 +21,15 @@ def clusters(rows: int) -> list[str]:
 
 def test_the_target_precision_is_held_on_new_examples() -> None:
     found = [
-        abstention(answers(500, seed), answers(2000, 1000 + seed), 0.85, seed=1, clusters=clusters(2000))
-        for seed in range(40)
+        abstention(answers(500, seed), answers(4000, 1000 + seed), 0.85, seed=1, clusters=clusters(4000))
+        for seed in range(12)
     ]
     precisions = [item.precision.estimate for item in found if item.precision]
-    assert len(precisions) == 40
+    assert len(precisions) == 12
     # The bound is one-sided 95 %, but the best of many thresholds is taken: mostly held, never missed by much.
+    # 4,000 test rows of which a third is kept leave a standard error of 1 point.
     assert np.mean([value >= 0.85 for value in precisions]) >= 0.8
-    assert min(precisions) > 0.81
+    assert min(precisions) > 0.82
     assert all(0.2 < item.point.coverage < 0.8 for item in found)
 
 
