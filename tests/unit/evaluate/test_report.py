@@ -13,6 +13,7 @@ from jobtuner.evaluate.report import STANDIN_NOTE, write_report
 from jobtuner.evaluate.results import Comparison
 from jobtuner.evaluate.tables import report_tables, verdict
 from jobtuner.records import Example
+from jobtuner.router import Point
 from jobtuner.statistics import Interval, McNemar
 from tests.unit.evaluate import samples
 
@@ -141,6 +142,20 @@ def test_tables_hold_the_right_numbers() -> None:
     assert pairs.rows[1] == ["9112 Cleaner", "1111 Legislator", "1", "33.3"]
     assert len(wrong.rows) == 3 and "out of 3" in wrong.note
     assert wrong.rows[0][2] == "2221 Nurse" and wrong.rows[0][3].startswith("2222 Midwife (")
+
+
+def test_the_surest_answers_are_read_off_the_curve() -> None:
+    curve = [
+        Point(2.0, 0.0, None, 0.0),
+        Point(0.9, 0.5, 0.9, 0.45),
+        Point(0.5, 0.8, 0.8, 0.64),
+        Point(0.0, 1, 0.7, 0.7),
+    ]
+    result = comparison(samples.examples(12), {})
+    ours = replace(result.model, abstention=replace(result.model.abstention, curve=curve))
+    sure = report_tables(replace(result, model=ours))[5]
+    # Of 100, 90, 80, 70 and 50 % of the ads; where the curve has no such point, of the next fewer.
+    assert [row[1] for row in sure.rows[:5]] == ["70.0", "80.0", "80.0", "90.0", "90.0"]
 
 
 def test_a_faultless_model_has_empty_tables_and_still_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
