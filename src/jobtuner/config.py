@@ -327,6 +327,10 @@ class EvaluateConfig(_Section):
     top_k: int = Field(default=5, ge=2)
     max_examples: _Count | None = None
     """Score no more test examples than this (the first by id hash); None: all."""
+    max_validation: int = Field(default=1000, ge=2)
+    """Score no more validation examples than this: half of them give the temperature, half the thresholds."""
+    target_precision: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    """Share of right answers wanted among those that are kept, where a model abstains below a threshold."""
 
 
 class GateConfig(_Section):

@@ -65,7 +65,8 @@ def trained(config: Config, prepared: PreparedData, tmp_path_factory: pytest.Tem
 def report(trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> EvalReport:
     return EvalReport(
         folder=tmp_path_factory.mktemp("report"), fingerprint="report", data_fingerprint="data",
-        model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, temperature=1.7,
+        model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, gain={},
+        mcnemar_p=1.0, temperature=1.7,
     ).save()  # fmt: skip
 
 
