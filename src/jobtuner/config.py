@@ -159,7 +159,7 @@ class BaselineConfig(_Section):
     """An n-gram must occur in this many training texts."""
     epochs: _Count = 4
     """Passes over the training rows; fewer regularise more."""
-    learning_rate: Annotated[float, Field(gt=0.0)] = 1.5
+    learning_rate: Annotated[float, Field(gt=0.0)] = 2.0
     """Size of the first steps of Adagrad."""
     neighbours: Annotated[int, Field(ge=0)] = 10
     """Nearest training rows that are asked beside the linear model; 0: none, which saves their memory and time."""
