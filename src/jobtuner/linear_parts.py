@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.config import BaselineConfig
-from jobtuner.embeddings import SentenceEncoder
+from jobtuner.embeddings import SentenceEncoder, chosen_encoder
 from jobtuner.linear_rows import TrainingRows
 from jobtuner.neighbours import Neighbours
 from jobtuner.ngrams import NgramFeatures
@@ -96,8 +96,8 @@ class NgramModel:
 class EmbeddingModel:
     """Logistic regression on sentence embeddings."""
 
-    def __init__(self, encoder: SentenceEncoder, weights: StoredWeights, bias: NDArray[np.float32]) -> None:
-        self._encoder, self._weights, self._bias = encoder, weights, bias
+    def __init__(self, name: str, encoder: SentenceEncoder, weights: StoredWeights, bias: NDArray[np.float32]) -> None:
+        self._name, self._encoder, self._weights, self._bias = name, encoder, weights, bias
 
     @staticmethod
     def most_titles(rows: int, config: BaselineConfig) -> int:  # noqa: ARG004  # one pass, whatever the epochs
@@ -115,7 +115,8 @@ class EmbeddingModel:
         """Encode the texts and fit the regression; a row with several labels counts once for each, by its share."""
         from sklearn.linear_model import LogisticRegression
 
-        encoder = SentenceEncoder(config.encoder)
+        name = chosen_encoder(config.encoder)
+        encoder = SentenceEncoder(name)
         vectors = encoder.encode(rows.texts)
         copies = np.repeat(np.arange(len(rows.texts)), np.diff(rows.targets.indptr))
         importance = rows.weights(config.taxonomy_weight)[copies] * rows.targets.data
@@ -127,7 +128,7 @@ class EmbeddingModel:
         if len(rows.labels) == 2:  # scikit-learn keeps one column: the margin of the second label against the first
             weights, bias = np.concatenate([-weights, weights], axis=1) / 2, np.concatenate([-bias, bias]) / 2
         stored = StoredWeights.of(weights.astype(np.float32), config.weights, config.prune)
-        return cls(encoder, stored, bias.astype(np.float32))
+        return cls(name, encoder, stored, bias.astype(np.float32))
 
     def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Log-probabilities, shape [len(texts), labels]."""
@@ -139,11 +140,15 @@ class EmbeddingModel:
 
     def document(self) -> dict[str, Any]:
         """What the JSON file holds beside settings and labels."""
-        return {"dimensions": int(self._weights.values.shape[0])}
+        return {"encoder": self._name, "dimensions": int(self._weights.values.shape[0])}
 
     @classmethod
     def restore(
-        cls, config: BaselineConfig, document: Mapping[str, Any], tensors: dict[str, NDArray[Any]], labels: int
+        cls,
+        config: BaselineConfig,  # noqa: ARG003  # the document names the encoder that was chosen in training
+        document: Mapping[str, Any],
+        tensors: dict[str, NDArray[Any]],
+        labels: int,
     ) -> "EmbeddingModel":
         """A model from `document` and `tensors`.
 
@@ -152,7 +157,8 @@ class EmbeddingModel:
             ValueError, KeyError: the files do not belong together.
         """
         weights = StoredWeights.restore(tensors, (document["dimensions"], labels))
-        return cls(SentenceEncoder(config.encoder), weights, _checked_bias(tensors, labels))
+        name = document["encoder"]
+        return cls(name, SentenceEncoder(name), weights, _checked_bias(tensors, labels))
 
 
 def _titles_an_epoch(rows: int) -> int:

