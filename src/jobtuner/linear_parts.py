@@ -18,7 +18,7 @@ __all__ = ["EmbeddingModel", "NgramModel"]
 
 _TITLES_A_ROW = 2  # taxonomy titles an epoch for each labelled row: bounds the time where a taxonomy has 300,000
 _FEW = 2000  # taxonomy titles that an epoch always has room for
-_TINY = 1e-7  # probability below which a mixture is not told apart from 0
+_LEAST = 1e-14  # probability that stands for 0, whose logarithm is not finite
 
 
 class NgramModel:
@@ -66,7 +66,7 @@ class NgramModel:
         alone = near.sum(axis=1, keepdims=True) == 0.0  # nothing in common with any training row
         near = np.where(alone, np.exp(linear), near)
         mixed = (1.0 - self._share) * np.exp(linear.astype(np.float64)) + self._share * near
-        return log_softmax(np.log(np.maximum(mixed, _TINY**2)))
+        return log_softmax(np.log(np.maximum(mixed, _LEAST)))
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Arrays for the file of weights."""

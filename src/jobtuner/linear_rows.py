@@ -66,7 +66,7 @@ def collect(
             shares = counts.setdefault(_key(text), {})
             shares[code] = shares.get(code, 0.0) + 1 / len(codes)
     known = {code for shares in counts.values() for code in shares}
-    spoken = {language for language in languages or () if language != UNKNOWN_LANGUAGE}
+    spoken = {language.lower().split("-")[0] for language in languages or ()} - {UNKNOWN_LANGUAGE}  # "en-GB" is "en"
     near, far = _titles(titles, known, spoken, most_titles)
     everything = [*counts.items(), *((text, {label: 1.0}) for text, label in (*near, *far))]
     return TrainingRows(

@@ -24,11 +24,12 @@ class StoredWeights:
     @classmethod
     def of(cls, weights: NDArray[np.float32], kind: Literal["float32", "int8"], prune: float) -> "StoredWeights":
         """Set the `prune` smallest weights (a share in [0, 1)) to 0, then round to `kind`."""
+        weights = np.ascontiguousarray(weights)  # files hold rows of features
         if prune > 0.0:
             size = np.abs(weights)
             weights = np.where(size > np.quantile(size, prune, method="higher"), weights, np.float32(0.0))
         if kind == "float32":
-            return cls(np.ascontiguousarray(weights), None, prune > 0.0)
+            return cls(weights, None, prune > 0.0)
         top = np.abs(weights).max(axis=1, initial=0.0)
         scales = np.where(top > 0.0, top / 127.0, 1.0).astype(np.float32)
         return cls(np.rint(weights / scales[:, None]).astype(np.int8), scales, prune > 0.0)

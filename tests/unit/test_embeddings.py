@@ -48,8 +48,9 @@ def test_vectors_have_length_one_and_do_not_depend_on_padding(encoder: Path) -> 
     assert np.abs(together[0] - together[1]).max() > 0.01
 
 
-def test_learns_saves_and_loads(encoder: Path, tmp_path: Path) -> None:
-    model = BaselineClassifier(_config(encoder)).fit(TEXTS, LABELS)
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_learns_saves_and_loads(encoder: Path, tmp_path: Path, weights: str) -> None:
+    model = BaselineClassifier(_config(encoder, weights=weights)).fit(TEXTS, LABELS)
     scores = model.log_probabilities(TEXTS[:3])
     assert [model.labels[int(column)] for column in scores.argmax(axis=1)] == LABELS[:3]
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1.0, rtol=1e-5)

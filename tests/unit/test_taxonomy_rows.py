@@ -43,7 +43,7 @@ def test_labels_share_equal_texts_and_titles_follow() -> None:
 
 def test_too_many_titles_are_thinned_and_those_of_the_rows_languages_have_most_places() -> None:
     titles = [TitleRow(f"{language}{k}", "1", language) for language in ("da", "en") for k in range(100)]
-    rows = collect(["a", "b"], ["1", "2"], ["en", "en"], titles, 40)
+    rows = collect(["a", "b"], ["1", "2"], ["en-GB", "und"], titles, 40)
     assert (rows.near, rows.far) == (30, 10)
     assert all(text.startswith("en") for text in rows.texts[2:32])
     unknown = collect(["a", "b"], ["1", "2"], None, titles, 1000)
