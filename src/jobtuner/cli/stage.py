@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jobtuner.cli.baseline import baseline_group
 from jobtuner.cli.options import SetOption, latest, parse_overrides
 from jobtuner.errors import ConfigError, Interrupted
 
@@ -39,7 +40,10 @@ _Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result; 
 def add_to(app: typer.Typer) -> None:
     """Register one command a stage."""
     for name, (inputs, text) in STAGE_COMMANDS.items():
-        app.command(name, help=text, rich_help_panel="One stage")(_command(name, inputs))
+        if name == "baseline":  # the one stage whose model is of use without a pipeline
+            app.add_typer(baseline_group(_command(name, inputs), text), name=name, rich_help_panel="One stage")
+        else:
+            app.command(name, help=text, rich_help_panel="One stage")(_command(name, inputs))
 
 
 def _command(name: str, inputs: tuple[str, ...]) -> Callable[..., None]:
