@@ -17,7 +17,8 @@ from jobtuner.clean import clean_text
 from jobtuner.config import CleanConfig, QuantizationConfig
 from jobtuner.contracts import TrainedModel
 from jobtuner.errors import ModelError
-from jobtuner.label_scores import TrieLayout, label_log_probabilities
+from jobtuner.label_layout import TrieLayout
+from jobtuner.label_scores import label_log_probabilities
 from jobtuner.taxonomy import LabelTrie, Taxonomy
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from jobtuner.errors import TaxonomyError
-from jobtuner.label_scores import TrieLayout, label_log_probabilities
+from jobtuner.label_layout import TrieLayout
+from jobtuner.label_scores import label_log_probabilities
 from jobtuner.taxonomy import LabelTrie
 
 END = 9
@@ -82,7 +83,7 @@ def test_batch_and_single_give_the_same() -> None:
 
 def test_only_branching_nodes_and_what_leads_to_them_are_fed() -> None:
     layout = TrieLayout(LabelTrie([[2, 5, 5, 5, END], [2, 6, 6, 6, END]]))
-    assert len(layout.fed) == 1  # the shared 2; below the fork each path is forced
+    assert len(layout.tokens) == 1  # the shared 2; below the fork each path is forced
 
 
 @pytest.mark.parametrize("labels", [[[1], [1, 2]], [[1, END], [1, END]], [[1, END], []]])
