@@ -150,12 +150,14 @@ class TrieLayout:
         reader, other = readers[..., :, None], read[..., None, :]
         return (other >= 0) & (other <= reader) & (reader < self.ends[other])
 
-    def path(self, node: int) -> _Ints:
-        """Places of the fed nodes on the way to a branching node, down from its nearest branching ancestor."""
-        places, place = [], self.branching[node]
-        while place >= 0 and (not places or not self._branches[place]):
+    def path(self, node: int, whole: bool = False) -> _Ints:
+        """Places of the fed nodes on the way to a branching node, down from its nearest branching ancestor, or (whole)
+        from the root."""
+        places: list[int] = []
+        place = int(self.branching[node])
+        while place >= 0 and (whole or not places or not self._branches[place]):
             places.append(place)
-            place = self._parents[place]
+            place = int(self._parents[place])
         return np.array(places[::-1], dtype=np.intp)
 
     def label_scores(self, steps: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -51,7 +51,6 @@ class Prefix:
 
     Attributes:
         hidden: the last token's state after the last layer, shape [n, hidden size].
-        columns: keys that each row holds a layer, padding included.
     """
 
     def __init__(
@@ -66,10 +65,6 @@ class Prefix:
 
     def __len__(self) -> int:
         return len(self.hidden)
-
-    @property
-    def columns(self) -> int:
-        return int(self._past[0][0].shape[2])
 
     def feed(self, tokens: _Ints, depths: _Ints, sees: NDArray[np.bool_], keep: bool = False) -> "torch.Tensor":
         """States of the fed nodes after the last layer, shape [n, C, hidden size].

@@ -18,7 +18,10 @@ from jobtuner.config import CleanConfig, QuantizationConfig
 from jobtuner.contracts import TrainedModel
 from jobtuner.errors import ModelError
 from jobtuner.label_layout import TrieLayout
-from jobtuner.label_scores import label_log_probabilities
+from jobtuner.label_scores import DEFAULT_MEMORY, label_log_probabilities
+from jobtuner.label_search import search_labels
+from jobtuner.label_walk import Search, check_search
+from jobtuner.probabilities import apply_temperature
 from jobtuner.taxonomy import LabelTrie, Taxonomy
 
 if TYPE_CHECKING:
@@ -83,8 +86,13 @@ class LabelScorer:
         taxonomy: gives titles and hierarchy.
         settings: how to ask.
         batch_size: prompts a forward pass.
+        search: "exact" scores every label; "top" proves the k best and lets the others share what is left; "greedy"
+            follows the best branch at each step (see `label_walk`).
+        k: labels that "top" proves.
+        memory_bytes: working memory of the exact scores, beside the weights.
 
     Raises:
+        ConfigError: the search is unknown, or k is less than 1.
         ModelError: prompt, taxonomy or labels are not those that the model was trained with.
     """
 
@@ -95,9 +103,14 @@ class LabelScorer:
         taxonomy: Taxonomy,
         settings: InferenceSettings,
         batch_size: int = 32,
+        *,
+        search: Search = "exact",
+        k: int = 5,
+        memory_bytes: int = DEFAULT_MEMORY,
     ) -> None:
         from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
 
+        check_search(search, k)
         task = get_task(settings.task)
         _check(settings, prompt_hash(task, tokenizer), taxonomy)
         self.model, self.taxonomy, self.settings = model.eval(), taxonomy, settings
@@ -105,8 +118,8 @@ class LabelScorer:
         self.model_version = settings.model_version
         self._clean = CleanConfig.model_validate(settings.clean)
         self.encoder = PromptEncoder(task, tokenizer, settings.max_ad_tokens)
-        self._layout = TrieLayout(LabelTrie([self.encoder.answer(label) for label in self.labels]))
-        self._batch_size, self._pad_id = batch_size, self.encoder.end_id
+        self._layout = TrieLayout(LabelTrie([self.encoder.answer(label) for label in self.labels], self.labels))
+        self._batch_size, self._search, self._k, self._memory_bytes = batch_size, search, k, memory_bytes
 
     def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Calibrated log-probabilities, shape [len(texts), len(labels)]; the exponentials of a row sum to 1."""
@@ -117,20 +130,14 @@ class LabelScorer:
         by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))  # little padding in a batch
         for start in range(0, len(by_length), self._batch_size):
             rows = by_length[start : start + self._batch_size]
-            batch = [prompts[row] for row in rows]
-            scores[rows] = label_log_probabilities(self.model, batch, self._layout, self._pad_id)
-        return _tempered(scores, self.settings.temperature)
+            scores[rows] = self._score([prompts[row] for row in rows])
+        return apply_temperature(scores, self.settings.temperature)
 
-
-def _tempered(scores: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    if temperature == 1.0:
-        return scores
-    divided = scores.astype(np.float64) / temperature
-    top = divided.max(axis=1, keepdims=True)
-    result: NDArray[np.float32] = (divided - top - np.log(np.exp(divided - top).sum(axis=1, keepdims=True))).astype(
-        np.float32
-    )
-    return result
+    def _score(self, prompts: list[list[int]]) -> NDArray[np.float32]:
+        pad_id = self.encoder.end_id
+        if self._search == "exact":
+            return label_log_probabilities(self.model, prompts, self._layout, pad_id, self._memory_bytes)
+        return search_labels(self.model, prompts, self._layout, pad_id, self._search, self._k)
 
 
 def _check(settings: InferenceSettings, found_hash: str, taxonomy: Taxonomy) -> None:
@@ -151,10 +158,27 @@ def _check(settings: InferenceSettings, found_hash: str, taxonomy: Taxonomy) -> 
         )
 
 
-def load_adapted(trained: TrainedModel, taxonomy: Taxonomy, batch_size: int = 32) -> LabelScorer:
+def load_adapted(
+    trained: TrainedModel,
+    taxonomy: Taxonomy,
+    batch_size: int = 32,
+    *,
+    search: Search = "exact",
+    k: int = 5,
+    memory_bytes: int = DEFAULT_MEMORY,
+) -> LabelScorer:
     """The quantised base with the trained adapter on it, as it was trained (temperature 1).
 
+    Args:
+        trained: what the train stage made.
+        taxonomy: the one it was trained on.
+        batch_size: prompts a forward pass.
+        search: which labels are scored exactly, as in `LabelScorer`; so k and memory_bytes.
+        k: labels that the search "top" proves.
+        memory_bytes: working memory of the exact scores.
+
     Raises:
+        ConfigError: the search is unknown.
         ModelError: something is missing, or does not fit.
     """
     from peft import PeftModel
@@ -167,7 +191,7 @@ def load_adapted(trained: TrainedModel, taxonomy: Taxonomy, batch_size: int = 32
     base = load_quantized(source, trained.settings.get("revision"), quantization)
     tokenizer = load_tokenizer(str(trained.folder / "tokenizer"))
     model = PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
-    return LabelScorer(model, tokenizer, taxonomy, settings, batch_size)
+    return LabelScorer(model, tokenizer, taxonomy, settings, batch_size, search=search, k=k, memory_bytes=memory_bytes)
 
 
 def load_exported(folder: Path, batch_size: int = 32) -> LabelScorer:

@@ -25,9 +25,22 @@ class Predictor(Protocol):
 def load_predictor(trained: TrainedModel, config: Config, taxonomy: Taxonomy) -> Predictor:
     """The trained model: 4-bit base and adapter, exactly as they were trained.
 
+    Args:
+        trained: what the train stage made.
+        config: the section evaluate.
+        taxonomy: the one it was trained on.
+
     Raises:
         ModelError: something is missing, or does not fit.
     """
     from jobtuner.scoring import load_adapted
 
-    return load_adapted(trained, taxonomy, config.evaluate.batch_size)
+    settings = config.evaluate
+    return load_adapted(
+        trained,
+        taxonomy,
+        settings.batch_size,
+        search=settings.search,
+        k=settings.top_k,
+        memory_bytes=settings.scoring_memory_mib << 20,
+    )
