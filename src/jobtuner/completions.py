@@ -99,8 +99,8 @@ class CompletionsClient:
             if attempt + 1 < _ATTEMPTS:
                 self._pause(wait * random.uniform(1.0, 1.25))  # noqa: S311  # so that threads do not come back at once
         raise DeployError(
-            f"{self.url}{path} gave no answer in {_ATTEMPTS} attempts (last: {problem}). Check that the server runs and "
-            "is not overloaded; fewer requests at once (--concurrency) or a longer --timeout may help."
+            f"{self.url}{path} gave no answer in {_ATTEMPTS} attempts (last: {problem}). Check that the server runs "
+            "and is not overloaded; fewer requests at once (--concurrency) or a longer --timeout may help."
         )
 
     def wrong(self, what: str) -> DeployError:

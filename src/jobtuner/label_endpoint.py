@@ -7,8 +7,9 @@ Two ways to ask, both walking the labels' trie as `label_walk` says:
 what `label_scores` computes, whatever the labels' texts are. One request carries many nodes. Needs the tokenizer.
 
 `ChatQuestions` sends messages to /v1/chat/completions with `structured_outputs: {"choice": [...]}` and reads the
-log-probabilities of the allowed tokens (vLLM gives them after the constraint's mask). Needs no tokenizer; works where the
-labels' texts can be split into tokens in one way only, as codes of digits can. Each request gives all nodes on one path.
+log-probabilities of the allowed tokens (vLLM gives them after the constraint's mask). Needs no tokenizer; works where
+the labels' texts can be split into tokens in one way only, as codes of digits can. Each request gives the nodes on one
+path.
 
 Neither trusts the server to have understood: what is missing or not allowed in an answer is an error, since servers
 ignore fields that they do not know.
@@ -16,8 +17,9 @@ ignore fields that they do not know.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,8 +51,8 @@ class Questions(Protocol):
     root: Any
     """Place of the trie's root."""
 
-    def width(self, search: Search) -> int:
-        """Nodes asked for at once."""
+    widths: Mapping[Search, int]
+    """Nodes asked for at once."""
 
     def open(self, nodes: Sequence[OpenNode]) -> list[list[Branch]]:
         """The branches of each node."""
@@ -101,7 +103,7 @@ class EndpointPredictor:
     def _one(self, text: str) -> NDArray[np.float64]:
         questions = self._ask(text)
         walk = LabelWalk(len(self.labels), questions.root, self._search, self._k)
-        while nodes := walk.next(questions.width(self._search)):
+        while nodes := walk.next(questions.widths[self._search]):
             for node, found in zip(nodes, questions.open(nodes), strict=True):
                 walk.opened(node, found)
         return walk.scores()
@@ -117,13 +119,12 @@ class TokenQuestions:
         prompt: the ad's prompt, generation prompt included.
     """
 
+    widths: Mapping[Search, int] = MappingProxyType({"exact": _MOST_PROMPTS, "top": 4, "greedy": 1})
+    """As many as one request carries; for a search, few enough to look into little in vain."""
+
     def __init__(self, client: CompletionsClient, model: str, layout: TrieLayout, prompt: Sequence[int]) -> None:
         self.root = 0
         self._client, self._model, self._layout, self._prompt = client, model, layout, list(prompt)
-
-    def width(self, search: Search) -> int:
-        """As many as one request carries; for a search, few enough to look into little in vain."""
-        return {"exact": _MOST_PROMPTS, "top": 4, "greedy": 1}[search]
 
     def open(self, nodes: Sequence[OpenNode]) -> list[list[Branch]]:
         """The branches of each node, in as few requests as the server's limits allow."""
@@ -188,6 +189,9 @@ class ChatQuestions:
         messages: the chat that puts the question.
     """
 
+    widths: Mapping[Search, int] = MappingProxyType({"exact": 1, "top": 1, "greedy": 1})
+    """One: an answer often tells what the next question would ask."""
+
     def __init__(
         self, client: CompletionsClient, model: str, answers: Sequence[str], messages: Sequence[Message]
     ) -> None:
@@ -195,10 +199,6 @@ class ChatQuestions:
         self._client, self._model, self._answers, self._messages = client, model, answers, list(messages)
         self._known: dict[str, list[tuple[str, float]]] = {}
         """Beginning of an answer to what may follow: (text, log-probability), the empty text being the end."""
-
-    def width(self, search: Search) -> int:
-        """One: an answer often tells what the next question would ask."""
-        return 1
 
     def open(self, nodes: Sequence[OpenNode]) -> list[list[Branch]]:
         """The branches of each node; a node is the text of the answers' common beginning."""
@@ -259,6 +259,8 @@ class ChatQuestions:
                 found[piece] = value
             elif text in answers and _END.fullmatch(piece):
                 found[""] = float(np.logaddexp(found.get("", -np.inf), value))
+            elif "\ufffd" in piece:  # a part of a character
+                raise self._several_ways(text)
             else:
                 raise DeployError(
                     f"{self._client.url} would answer {text + piece!r}, which is no label: it does not honour "
@@ -285,8 +287,8 @@ class ChatQuestions:
 
     def _several_ways(self, text: str) -> DeployError:
         return DeployError(
-            f"The labels after {text!r} can be split into tokens in more than one way, so an answer's tokens do not give "
-            "their probabilities. Give --model (a tokenizer) instead of --taxonomy, or answer with codes."
+            f"The labels after {text!r} can be split into tokens in more than one way, so an answer's tokens do not "
+            "give their probabilities. Give --model (a tokenizer) instead of --taxonomy, or answer with codes."
         )
 
 

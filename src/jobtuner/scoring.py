@@ -27,7 +27,16 @@ from jobtuner.taxonomy import LabelTrie, Taxonomy
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["INFERENCE_FILE", "TAXONOMY_FILE", "InferenceSettings", "LabelScorer", "load_adapted", "load_exported"]
+__all__ = [
+    "INFERENCE_FILE",
+    "TAXONOMY_FILE",
+    "InferenceSettings",
+    "LabelPrompts",
+    "LabelScorer",
+    "load_adapted",
+    "load_exported",
+    "load_prompts",
+]
 
 INFERENCE_FILE = "inference.json"
 TAXONOMY_FILE = "taxonomy.json"
@@ -77,14 +86,39 @@ class InferenceSettings:
             raise ModelError(f"{path} is not readable ({error}); it needs the fields {names}.") from error
 
 
+class LabelPrompts:
+    """What a model is asked and what it may answer, as it was trained: texts to prompts, labels to a trie.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        taxonomy: gives titles and hierarchy.
+        settings: how to ask.
+
+    Raises:
+        ModelError: prompt, taxonomy or labels are not those that the model was trained with.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", taxonomy: Taxonomy, settings: InferenceSettings) -> None:
+        from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
+
+        task = get_task(settings.task)
+        _check(settings, prompt_hash(task, tokenizer), taxonomy)
+        self.taxonomy, self.settings, self.labels = taxonomy, settings, list(settings.labels)
+        self.encoder = PromptEncoder(task, tokenizer, settings.max_ad_tokens)
+        self.layout = TrieLayout(LabelTrie([self.encoder.answer(label) for label in self.labels], self.labels))
+        self._clean = CleanConfig.model_validate(settings.clean)
+
+    def prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each cleaned text's prompt."""
+        return self.encoder.prompts([clean_text(text, self._clean).text for text in texts])
+
+
 class LabelScorer:
     """Probabilities of every label for any text.
 
     Args:
         model: causal language model, with or without an adapter.
-        tokenizer: its tokenizer.
-        taxonomy: gives titles and hierarchy.
-        settings: how to ask.
+        prompts: how to ask it.
         batch_size: prompts a forward pass.
         search: "exact" scores every label; "top" proves the k best and lets the others share what is left; "greedy"
             follows the best branch at each step (see `label_walk`).
@@ -93,39 +127,30 @@ class LabelScorer:
 
     Raises:
         ConfigError: the search is unknown, or k is less than 1.
-        ModelError: prompt, taxonomy or labels are not those that the model was trained with.
     """
 
     def __init__(
         self,
         model: Any,
-        tokenizer: "PreTrainedTokenizerBase",
-        taxonomy: Taxonomy,
-        settings: InferenceSettings,
+        prompts: LabelPrompts,
         batch_size: int = 32,
         *,
         search: Search = "exact",
         k: int = 5,
         memory_bytes: int = DEFAULT_MEMORY,
     ) -> None:
-        from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
-
         check_search(search, k)
-        task = get_task(settings.task)
-        _check(settings, prompt_hash(task, tokenizer), taxonomy)
-        self.model, self.taxonomy, self.settings = model.eval(), taxonomy, settings
-        self.labels, self.fingerprint = list(settings.labels), settings.model_fingerprint
-        self.model_version = settings.model_version
-        self._clean = CleanConfig.model_validate(settings.clean)
-        self.encoder = PromptEncoder(task, tokenizer, settings.max_ad_tokens)
-        self._layout = TrieLayout(LabelTrie([self.encoder.answer(label) for label in self.labels], self.labels))
-        self._batch_size, self._search, self._k, self._memory_bytes = batch_size, search, k, memory_bytes
+        self.model, self.taxonomy, self.settings = model.eval(), prompts.taxonomy, prompts.settings
+        self.labels, self.fingerprint = prompts.labels, self.settings.model_fingerprint
+        self.model_version = self.settings.model_version
+        self._prompts, self._batch_size = prompts, batch_size
+        self._search, self._k, self._memory_bytes = search, k, memory_bytes
 
     def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Calibrated log-probabilities, shape [len(texts), len(labels)]; the exponentials of a row sum to 1."""
         if not texts:
             return np.zeros((0, len(self.labels)), dtype=np.float32)
-        prompts = self.encoder.prompts([clean_text(text, self._clean).text for text in texts])
+        prompts = self._prompts.prompts(texts)
         scores = np.empty((len(prompts), len(self.labels)), dtype=np.float32)
         by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))  # little padding in a batch
         for start in range(0, len(by_length), self._batch_size):
@@ -134,10 +159,10 @@ class LabelScorer:
         return apply_temperature(scores, self.settings.temperature)
 
     def _score(self, prompts: list[list[int]]) -> NDArray[np.float32]:
-        pad_id = self.encoder.end_id
+        layout, pad_id = self._prompts.layout, self._prompts.encoder.end_id
         if self._search == "exact":
-            return label_log_probabilities(self.model, prompts, self._layout, pad_id, self._memory_bytes)
-        return search_labels(self.model, prompts, self._layout, pad_id, self._search, self._k)
+            return label_log_probabilities(self.model, prompts, layout, pad_id, self._memory_bytes)
+        return search_labels(self.model, prompts, layout, pad_id, self._search, self._k)
 
 
 def _check(settings: InferenceSettings, found_hash: str, taxonomy: Taxonomy) -> None:
@@ -191,29 +216,45 @@ def load_adapted(
     base = load_quantized(source, trained.settings.get("revision"), quantization)
     tokenizer = load_tokenizer(str(trained.folder / "tokenizer"))
     model = PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
-    return LabelScorer(model, tokenizer, taxonomy, settings, batch_size, search=search, k=k, memory_bytes=memory_bytes)
+    prompts = LabelPrompts(tokenizer, taxonomy, settings)
+    return LabelScorer(model, prompts, batch_size, search=search, k=k, memory_bytes=memory_bytes)
 
 
-def load_exported(folder: Path, batch_size: int = 32) -> LabelScorer:
-    """A merged model from the folder that the export stage made (its `model/`).
+def load_prompts(folder: Path) -> LabelPrompts:
+    """How an exported model is to be asked, without its weights.
 
     Raises:
         ModelError: the folder holds no such model, or its parts do not fit each other.
     """
-    from transformers import AutoModelForCausalLM
-
     from jobtuner.models import load_tokenizer
 
     settings = InferenceSettings.load(folder)
-    taxonomy = Taxonomy.load(folder / TAXONOMY_FILE)
-    tokenizer = load_tokenizer(str(folder))
+    return LabelPrompts(load_tokenizer(str(folder)), Taxonomy.load(folder / TAXONOMY_FILE), settings)
+
+
+def load_exported(folder: Path, batch_size: int = 32, *, search: Search = "exact", k: int = 5) -> LabelScorer:
+    """A merged model from the folder that the export stage made (its `model/`).
+
+    Args:
+        folder: the model's.
+        batch_size: prompts a forward pass.
+        search: which labels are scored exactly, as in `LabelScorer`.
+        k: labels that the search "top" proves.
+
+    Raises:
+        ConfigError: the search is unknown.
+        ModelError: the folder holds no such model, or its parts do not fit each other.
+    """
+    from transformers import AutoModelForCausalLM
+
+    prompts = load_prompts(folder)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             str(folder), dtype="auto", trust_remote_code=False, use_safetensors=True
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"The model in {folder} cannot be loaded: {error}. Export it again.") from error
-    return LabelScorer(_on_best_device(model), tokenizer, taxonomy, settings, batch_size)
+    return LabelScorer(_on_best_device(model), prompts, batch_size, search=search, k=k)
 
 
 def _on_best_device(model: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from jobtuner.cli.options import SetOption, latest, parse_overrides
+from jobtuner.cli.rows import with_rows
 from jobtuner.errors import ConfigError
 
 __all__ = ["STAGE_COMMANDS", "add_to"]
@@ -18,7 +19,10 @@ STAGE_COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "prepare": ((), "Read or generate ads; clean, deduplicate and split them."),
     "baseline": (("prepare",), "Train the cheap model that the fine-tuned one must beat."),
     "train": (("prepare",), "Fine-tune the base model with QLoRA."),
-    "evaluate": (("prepare", "baseline", "train"), "Measure model and baseline on the same test split."),
+    "evaluate": (
+        ("prepare", "baseline", "train"),
+        "Measure model and baseline on the same test split, or (--on) any model on rows of your own.",
+    ),
     "register": (
         ("prepare", "train", "evaluate"),
         "Decide whether the model becomes champion; write the registry entry.",
@@ -39,7 +43,8 @@ _Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result; 
 def add_to(app: typer.Typer) -> None:
     """Register one command a stage."""
     for name, (inputs, text) in STAGE_COMMANDS.items():
-        app.command(name, help=text, rich_help_panel="One stage")(_command(name, inputs))
+        command = _command(name, inputs)
+        app.command(name, help=text, rich_help_panel="One stage")(with_rows(command) if name == "evaluate" else command)
 
 
 def _command(name: str, inputs: tuple[str, ...]) -> Callable[..., None]:

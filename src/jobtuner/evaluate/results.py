@@ -20,7 +20,7 @@ from jobtuner.progress import track
 from jobtuner.records import Example, Prediction
 from jobtuner.taxonomy import Taxonomy
 
-__all__ = ["Comparison", "Evaluated", "compare", "evaluate_predictor"]
+__all__ = ["Comparison", "Evaluated", "compare", "evaluate_as_it_is", "evaluate_predictor"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,33 @@ def evaluate_predictor(
         metrics=occupation_metrics(scores, predictor.labels, gold, languages, top_k, seed=seed),
         bins=_bins(scores, gold_index),
         predictions=_predictions(scores, predictor.labels, test, gold_index, top_k),
+    )
+
+
+def evaluate_as_it_is(
+    name: str, predictor: Predictor, rows: Sequence[Example], *, batch_size: int, top_k: int, seed: int
+) -> Evaluated:
+    """Score the examples and measure, with the probabilities as the predictor gives them.
+
+    Args:
+        name: what the progress bar calls the predictor.
+        predictor: gives every label a log-probability.
+        rows: at least one.
+        batch_size: texts a call of the predictor.
+        top_k: codes kept in each prediction; also the k of top-k accuracy.
+        seed: of the bootstrap.
+    """
+    scores = _scores(name, predictor, rows, batch_size)
+    gold, languages = [row.label for row in rows], [row.language for row in rows]
+    gold_index = _gold_index(predictor.labels, rows)
+    bins = _bins(scores, gold_index)
+    return Evaluated(
+        name=name,
+        temperature=1.0,
+        ece_uncalibrated=expected_calibration_error(bins),
+        metrics=occupation_metrics(scores, predictor.labels, gold, languages, top_k, seed=seed),
+        bins=bins,
+        predictions=_predictions(scores, predictor.labels, rows, gold_index, top_k),
     )
 
 
