@@ -1,7 +1,8 @@
 """Claim: exact probabilities of all 3,007 ESCO codes cost a hundredth of scoring each code by itself.
 
 One run, one stand-in, the same ads: all labels by the trie, each label by itself (a few ads at all labels), the search
-for the 5 best, the greedy answer, and Hugging Face's unconstrained `generate`; then how the cost grows with the labels.
+for the 5 best, the greedy answer, and Hugging Face's unconstrained `generate`, whose one or five answers need be no
+codes; the same on short titles, where the question is longer than the ad; then how the cost grows with the labels.
 Times are processor seconds on a CPU (other processes change them little) and wall seconds on a GPU.
 
     .venv/bin/python benchmarks/label_scores.py --taxonomy esco_occupations.jsonl.gz
@@ -26,7 +27,6 @@ from jobtuner.config import load_config
 from jobtuner.label_layout import TrieLayout
 from jobtuner.label_scores import joint_log_probabilities, label_log_probabilities
 from jobtuner.label_search import search_labels
-from jobtuner.label_walk import Search
 from jobtuner.models import load_tokenizer
 from jobtuner.prepare.synthesize import generate_ads
 from jobtuner.tasks import PromptEncoder, get_task
@@ -81,7 +81,7 @@ def _one_by_one(model: Any, prompt: list[int], answers: Sequence[list[int]], pad
     return np.array(scores)
 
 
-def _generate(model: Any, pad: int, end: int, longest: int) -> Callable[[Prompts], object]:
+def _generate(model: Any, pad: int, end: int, longest: int, beams: int = 1) -> Callable[[Prompts], object]:
     def run(prompts: Prompts) -> object:
         width = max(map(len, prompts))
         ids = torch.full((len(prompts), width), pad)
@@ -94,17 +94,13 @@ def _generate(model: Any, pad: int, end: int, longest: int) -> Callable[[Prompts
                 attention_mask=mask.to(model.device),
                 max_new_tokens=longest,
                 do_sample=False,
+                num_beams=beams,
+                num_return_sequences=beams,
                 pad_token_id=pad,
                 eos_token_id=end,
             )
 
     return run
-
-
-def _agree(model: Any, prompt: list[int], answers: list[list[int]], pad: int) -> float:
-    layout = TrieLayout(LabelTrie(answers), every_node=True)
-    ours = joint_log_probabilities(model, [prompt], layout, pad)[0]
-    return float(np.abs(ours - _one_by_one(model, prompt, answers, pad)).max())
 
 
 def _standin(folder: Path, taxonomy: Taxonomy, ads: list[str]) -> tuple[Any, PromptEncoder]:
@@ -127,35 +123,43 @@ def _compare(model: Any, encoder: PromptEncoder, labels: list[str], prompts: Pro
     device, pad = model.device.type, encoder.end_id
     answers = [encoder.answer(label) for label in labels]
     layout = TrieLayout(LabelTrie(answers, labels))
-    tokens = float(np.mean([len(prompt) for prompt in prompts]))
-    print(f"{len(labels)} labels, {len(layout.tokens)} nodes fed, {len(prompts)} ads of {tokens:.0f} tokens on average")
-    before = _peak_mib(device)
-    exact = _timed(device, lambda batch: label_log_probabilities(model, batch, layout, pad), prompts)
+    tokens, longest = float(np.mean([len(prompt) for prompt in prompts])), max(map(len, answers))
     print(
-        f"exact, all labels      {exact * 1000:9.2f} ms an ad; peak memory {before:.0f} -> {_peak_mib(device):.0f} MiB"
+        f"\n{len(labels)} labels, {len(layout.tokens)} nodes fed, {len(prompts)} prompts of {tokens:.0f} tokens (mean)"
     )
-    middle = sorted(prompts, key=lambda prompt: abs(len(prompt) - tokens))[:brute_ads]
-    before_brute = _seconds(device)
-    for prompt in middle:
-        _one_by_one(model, prompt, answers, pad)
-    brute = (_seconds(device) - before_brute) / len(middle)
-    print(
-        f"each label by itself   {brute * 1000:9.2f} ms an ad, all labels; measured on {len(middle)} ads of mean length"
-    )
-    print(f"  largest difference of joint log-probabilities on one ad: {_agree(model, middle[0], answers, pad):.1e}")
-    generate = _timed(device, _generate(model, pad, encoder.end_id, max(map(len, answers))), prompts)
-    print(f"unconstrained generate {generate * 1000:9.2f} ms an ad, up to {max(map(len, answers))} new tokens")
-    searches: list[tuple[Search, float]] = []
-    for search in ("top", "greedy"):
-        seconds = _timed(device, lambda batch, s=search: search_labels(model, batch, layout, pad, s, K), prompts)  # type: ignore[misc]
-        searches.append((search, seconds))
-        print(f"{search:<6} (k = {K})         {seconds * 1000:9.2f} ms an ad")
-    top, greedy = searches[0][1], searches[1][1]
-    print(f"RATIO each by itself / exact: {brute / exact:.0f}")
-    for name, seconds in (("greedy", greedy), (f"top {K}", top), ("exact", exact)):
-        print(f"RATIO generate / {name}: {generate / seconds:.2f}")
-    print(f"RATIO exact / top {K}: {exact / top:.2f}")
+    works: dict[str, Callable[[Prompts], object]] = {
+        "exact": lambda batch: label_log_probabilities(model, batch, layout, pad),
+        f"top {K}": lambda batch: search_labels(model, batch, layout, pad, "top", K),
+        "greedy": lambda batch: search_labels(model, batch, layout, pad, "greedy", K),
+        "generate": _generate(model, pad, encoder.end_id, longest),
+        f"generate, {K} beams": _generate(model, pad, encoder.end_id, longest, K),
+    }
+    seconds = {}
+    for name, work in works.items():
+        before = _peak_mib(device)
+        seconds[name] = _timed(device, work, prompts)
+        print(
+            f"{name:<22}{seconds[name] * 1000:10.2f} ms an ad   peak memory {before:.0f} -> {_peak_mib(device):.0f} MiB"
+        )
+    for name, other in (("generate", "greedy"), ("generate", "exact"), (f"generate, {K} beams", f"top {K}")):
+        print(f"RATIO {name} / {other}: {seconds[name] / seconds[other]:.2f}")
+    print(f"RATIO exact / top {K}: {seconds['exact'] / seconds[f'top {K}']:.2f}")
     _sharing(model, prompts, pad)
+    if brute_ads:
+        middle = sorted(prompts, key=lambda prompt: abs(len(prompt) - tokens))[:brute_ads]
+        _brute_force(model, middle, answers, pad, seconds["exact"])
+
+
+def _brute_force(model: Any, prompts: Prompts, answers: list[list[int]], pad: int, exact: float) -> None:
+    device = model.device.type
+    before = _seconds(device)
+    found = [_one_by_one(model, prompt, answers, pad) for prompt in prompts]
+    brute = (_seconds(device) - before) / len(prompts)
+    print(f"each label by itself  {brute * 1000:10.2f} ms an ad, all labels, on {len(prompts)} ads of mean length")
+    layout = TrieLayout(LabelTrie(answers), every_node=True)
+    ours = joint_log_probabilities(model, prompts, layout, pad)
+    print(f"largest difference of joint log-probabilities: {np.abs(ours - np.stack(found)).max():.1e}")
+    print(f"RATIO each by itself / exact: {brute / exact:.0f}")
 
 
 def _sharing(model: Any, prompts: Prompts, pad: int) -> None:
@@ -205,7 +209,9 @@ def main() -> None:
         model, encoder = _standin(Path(name), taxonomy, ads)
         prompts = sorted(encoder.prompts(ads[: arguments.ads]), key=len)
         print(f"{model.num_parameters():,} parameters on {model.device}, {torch.get_num_threads()} threads")
-        _compare(model, encoder, taxonomy.labels, prompts, arguments.brute_ads)
+        _compare(model, encoder, list(taxonomy.occupations), prompts, arguments.brute_ads)
+        titles = [next(iter(item.titles.values())) for item in taxonomy.occupations.values()][: arguments.ads]
+        _compare(model, encoder, list(taxonomy.occupations), sorted(encoder.prompts(titles), key=len), 0)
         _growth(model, encoder, prompts[:BATCH])
 
 

@@ -16,7 +16,7 @@ from jobtuner.prefix import Prefix, read_prompts, token_logits
 
 __all__ = ["branches", "search_labels"]
 
-_WIDTH = 4
+_WIDTH = 8
 """Nodes a prompt and pass. One would look into the fewest nodes, and run the model the most often."""
 
 _Ints = NDArray[np.intp]
