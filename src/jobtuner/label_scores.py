@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.label_layout import Stretch, TrieLayout
-from jobtuner.prefix import Prefix, read_prompts, token_logits
+from jobtuner.prefix import Prefix, causal_model, read_prompts, token_logits
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +115,7 @@ def _edge_logits(
     """Logits of the trie's edges, shape [n, edges]; joint: log-probabilities over the whole vocabulary."""
     import torch
 
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    causal = causal_model(model)
     itemsize = causal.get_input_embeddings().weight.element_size()
     longest = max(len(prompt) for prompt in prompts)
     size = piece_size(causal.config, itemsize, len(prompts), longest, memory_bytes)

@@ -1,7 +1,8 @@
 """The k best labels of each prompt, proven, without scoring all: best-first search with the model's cache kept.
 
 Each pass looks into the best open nodes of all prompts that are not done. Keys and values of what was fed stay, so
-nothing is computed twice; prompts that are done leave the batch when half of it is.
+nothing is computed twice; prompts that are done leave the batch when half of it is. What is kept grows with the nodes
+looked into, for all layers: a search is for few labels of many.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from jobtuner.label_layout import TrieLayout
 from jobtuner.label_walk import Branch, LabelWalk, OpenNode, Search, check_search
-from jobtuner.prefix import Prefix, read_prompts, token_logits
+from jobtuner.prefix import Prefix, causal_model, read_prompts, token_logits
 
 __all__ = ["branches", "search_labels"]
 
@@ -47,7 +48,7 @@ def search_labels(
     check_search(search, k)
     walks = [LabelWalk(layout.labels, 0, search, k) for _ in prompts]
     with torch.inference_mode():
-        causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+        causal = causal_model(model)
         batch = _Batch(causal, read_prompts(causal, prompts, pad_id), layout)
         width = 1 if search == "greedy" else _WIDTH
         while chosen := {row: nodes for row, walk in enumerate(walks) if (nodes := walk.next(width))}:

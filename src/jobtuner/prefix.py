@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Prefix", "read_prompts", "token_logits"]
+__all__ = ["Prefix", "causal_model", "read_prompts", "token_logits"]
 
 _Ints = NDArray[np.intp]
 
@@ -99,17 +99,21 @@ class Prefix:
         return Prefix(self._model, past, self._lengths[index], self._visible[index], self.hidden[index])
 
 
-def read_prompts(model: Any, prompts: Sequence[Sequence[int]], pad_id: int) -> Prefix:
+def causal_model(model: Any) -> Any:
+    """The causal language model itself; an adapter's layers stay in it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def read_prompts(causal: Any, prompts: Sequence[Sequence[int]], pad_id: int) -> Prefix:
     """Run the prompts through the model once. The tokens that all of them begin with are computed for one alone.
 
     Args:
-        model: a Qwen2 causal language model, with or without a PEFT adapter, in eval mode, under `inference_mode`.
+        causal: a Qwen2 causal language model (`causal_model`) in eval mode, under `inference_mode`.
         prompts: token ids of each, at least one a prompt; lengths may differ.
         pad_id: any token id; padding is masked.
     """
     import torch
 
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     device = next(causal.parameters()).device
     shared = _common_prefix(prompts)
     keys = _Keys([], keep=True)
@@ -134,11 +138,10 @@ def read_prompts(model: Any, prompts: Sequence[Sequence[int]], pad_id: int) -> P
     return Prefix(causal, keys.kept, visible.sum(dim=1), visible, hidden)
 
 
-def token_logits(prefix_model: Any, hidden: "torch.Tensor", vocabulary: _Ints) -> "torch.Tensor":
+def token_logits(causal: Any, hidden: "torch.Tensor", vocabulary: _Ints) -> "torch.Tensor":
     """Logits of the given tokens alone, float32: the rows of a plain output layer, else a full pass and a selection."""
     import torch
 
-    causal = prefix_model.get_base_model() if hasattr(prefix_model, "get_base_model") else prefix_model
     head: Any = causal.get_output_embeddings()
     columns = torch.from_numpy(vocabulary).to(hidden.device)
     plain = type(head) is torch.nn.Linear and head.bias is None  # neither quantised nor adapted
