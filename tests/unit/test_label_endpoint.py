@@ -8,8 +8,10 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from jobtuner.completions import KEY_VARIABLE, CompletionsClient
+from jobtuner.endpoint_chat import ChatQuestions
+from jobtuner.endpoint_tokens import TokenQuestions
 from jobtuner.errors import ConfigError, DeployError
-from jobtuner.label_endpoint import ChatQuestions, EndpointPredictor, TokenQuestions
+from jobtuner.label_endpoint import EndpointPredictor
 from jobtuner.label_layout import TrieLayout
 from jobtuner.label_scores import label_log_probabilities
 from jobtuner.label_search import search_labels

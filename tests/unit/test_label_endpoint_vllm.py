@@ -21,7 +21,9 @@ from transformers import AutoModelForCausalLM
 
 from jobtuner.completions import CompletionsClient
 from jobtuner.config import StandinConfig
-from jobtuner.label_endpoint import ChatQuestions, EndpointPredictor, TokenQuestions
+from jobtuner.endpoint_chat import ChatQuestions
+from jobtuner.endpoint_tokens import TokenQuestions
+from jobtuner.label_endpoint import EndpointPredictor
 from jobtuner.label_layout import TrieLayout
 from jobtuner.label_scores import label_log_probabilities
 from jobtuner.models import load_tokenizer

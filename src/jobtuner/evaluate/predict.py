@@ -70,7 +70,8 @@ def ask_like_model(
         ConfigError: the search is unknown.
         ModelError: the folder holds no exported model.
     """
-    from jobtuner.label_endpoint import EndpointPredictor, TokenQuestions
+    from jobtuner.endpoint_tokens import TokenQuestions
+    from jobtuner.label_endpoint import EndpointPredictor
     from jobtuner.scoring import load_prompts
 
     prompts = load_prompts(folder)
@@ -98,7 +99,8 @@ def ask_for_taxonomy(
     Raises:
         ConfigError: the search is unknown.
     """
-    from jobtuner.label_endpoint import ChatQuestions, EndpointPredictor
+    from jobtuner.endpoint_chat import ChatQuestions
+    from jobtuner.label_endpoint import EndpointPredictor
     from jobtuner.tasks import get_task
 
     task, clean = get_task("occupation"), CleanConfig()
