@@ -348,6 +348,12 @@ class EvaluateConfig(_Section):
     batch_size: _Count = 32
     """Prompts scored at once."""
     top_k: int = Field(default=5, ge=2)
+    search: Literal["exact", "top", "greedy"] = "exact"
+    """exact: the probability of every label. top: the `top_k` best labels, proven, theirs exact; the others share what
+    is left evenly, so that accuracy and top-k accuracy are exact and log loss, Brier score and calibration are not.
+    greedy: the best branch at each token."""
+    scoring_memory_mib: int = Field(default=1024, ge=16)
+    """Working memory of exact label scores, MiB, beside the weights. Less means smaller passes, not another result."""
     max_examples: _Count | None = None
     """Score no more test examples than this (the first by id hash); None: all."""
     max_validation: int = Field(default=1000, ge=2)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from jobtuner.evaluate.calibration import (
     Bin,
-    apply_temperature,
     expected_calibration_error,
     fit_temperature,
     reliability,
@@ -19,12 +18,13 @@ from jobtuner.evaluate.conformal import PredictionSets, calibrated_sets
 from jobtuner.evaluate.metrics import occupation_metrics, ranks
 from jobtuner.evaluate.predict import Predictor
 from jobtuner.evaluate.selective import Answers, Selection, abstention, cascade
+from jobtuner.probabilities import apply_temperature
 from jobtuner.progress import track
 from jobtuner.records import Example, Prediction
 from jobtuner.statistics import Interval, McNemar, mcnemar, paired_bootstrap
 from jobtuner.taxonomy import Taxonomy
 
-__all__ = ["Comparison", "Evaluated", "Settings", "compare", "evaluate_predictor"]
+__all__ = ["Comparison", "Evaluated", "Measured", "Settings", "compare", "evaluate_predictor", "measure_as_it_is"]
 
 _GAINS: tuple[Literal["macro_f1"], Literal["accuracy"]] = ("macro_f1", "accuracy")
 
@@ -44,24 +44,29 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """One model on the test examples."""
+class Measured:
+    """One model's answers to some examples, and their metrics."""
 
     name: str
-    """How the report calls it: "model" or "baseline"."""
-    temperature: float
-    """Fitted on half of the validation examples; everything else here is after it was applied."""
-    ece_uncalibrated: float
-    """Expected calibration error on the test examples before the temperature was applied."""
+    """How report and progress call it: "model" or "baseline"."""
     metrics: dict[str, Any]
     """As `metrics.occupation_metrics` returns them."""
     bins: list[Bin]
     predictions: list[Prediction]
-    """One a test example, in their order."""
+    """One an example, in their order."""
+    answers: Answers
+
+
+@dataclass(frozen=True)
+class Evaluated(Measured):
+    """One model on the test examples, after its temperature was applied."""
+
+    temperature: float
+    """Fitted on half of the validation examples."""
+    ece_uncalibrated: float
+    """Expected calibration error on the test examples before the temperature was applied."""
     held: Answers
     """Answers to the other half of validation, on which thresholds are chosen."""
-    answers: Answers
-    """Answers to the test examples."""
     abstention: Selection
     sets: list[PredictionSets]
 
@@ -130,6 +135,32 @@ def evaluate_predictor(
         answers=answers,
         abstention=abstention(held_answers, answers, settings.target_precision, seed=seed, clusters=clusters),
         sets=calibrated_sets(held_scores, held_gold, test_scores, test_gold, seed),
+    )
+
+
+def measure_as_it_is(
+    name: str, predictor: Predictor, rows: Sequence[Example], *, batch_size: int, top_k: int, seed: int
+) -> Measured:
+    """Score the examples and measure, with the probabilities as the predictor gives them.
+
+    Args:
+        name: what the progress bar calls the predictor.
+        predictor: gives every label a log-probability.
+        rows: at least one.
+        batch_size: texts a call of the predictor.
+        top_k: codes kept in each prediction; also the k of top-k accuracy.
+        seed: of the bootstrap.
+    """
+    scores = _scores(name, predictor, rows, batch_size)
+    gold_index = _gold_index(predictor.labels, rows)
+    answers = _answers(scores, gold_index)
+    gold, languages = [row.label for row in rows], [row.language for row in rows]
+    return Measured(
+        name=name,
+        metrics=occupation_metrics(scores, predictor.labels, gold, languages, top_k, seed=seed),
+        bins=_bins(answers),
+        predictions=_predictions(scores, predictor.labels, rows, gold_index, top_k),
+        answers=answers,
     )
 
 
