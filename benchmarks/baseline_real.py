@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from jobtuner.baseline.rows import Columns, LabelledRow, merge_equal, read_labelled
 from jobtuner.config import Config, load_config
-from jobtuner.linear import BaselineClassifier
+from jobtuner.linear.classifier import BaselineClassifier
+from jobtuner.linear.taxonomy_rows import taxonomy_rows
 from jobtuner.prepare.deduplicate import assign_clusters
 from jobtuner.prepare.split import Row, assign
 from jobtuner.taxonomy import Taxonomy, load_taxonomy
-from jobtuner.taxonomy_rows import taxonomy_rows
 
 RESAMPLES = 1000
 

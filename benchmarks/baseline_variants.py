@@ -16,7 +16,7 @@ from pathlib import Path
 from baseline_real import SETS, answers, fitted, hits, split
 
 from jobtuner.config import load_config
-from jobtuner.linear import WEIGHTS_FILE, BaselineClassifier
+from jobtuner.linear.classifier import WEIGHTS_FILE, BaselineClassifier
 from jobtuner.taxonomy import load_taxonomy
 
 VARIANTS = {

@@ -24,9 +24,9 @@ from transformers import AutoModelForCausalLM
 
 from jobtuner import prefix
 from jobtuner.config import load_config
-from jobtuner.label_layout import TrieLayout
-from jobtuner.label_scores import joint_log_probabilities, label_log_probabilities
-from jobtuner.label_search import search_labels
+from jobtuner.labels.layout import TrieLayout
+from jobtuner.labels.scores import joint_log_probabilities, label_log_probabilities
+from jobtuner.labels.search import search_labels
 from jobtuner.models import load_tokenizer
 from jobtuner.prepare.synthesize import generate_ads
 from jobtuner.tasks import PromptEncoder, get_task

@@ -17,10 +17,10 @@ from jobtuner.clean import clean_text
 from jobtuner.config import CleanConfig, QuantizationConfig
 from jobtuner.contracts import TrainedModel
 from jobtuner.errors import ModelError
-from jobtuner.label_layout import TrieLayout
-from jobtuner.label_scores import DEFAULT_MEMORY, label_log_probabilities
-from jobtuner.label_search import search_labels
-from jobtuner.label_walk import Search, check_search
+from jobtuner.labels.layout import TrieLayout
+from jobtuner.labels.scores import DEFAULT_MEMORY, label_log_probabilities
+from jobtuner.labels.search import search_labels
+from jobtuner.labels.walk import Search, check_search
 from jobtuner.probabilities import apply_temperature
 from jobtuner.taxonomy import LabelTrie, Taxonomy
 
@@ -121,7 +121,7 @@ class LabelScorer:
         prompts: how to ask it.
         batch_size: prompts a forward pass.
         search: "exact" scores every label; "top" proves the k best and lets the others share what is left; "greedy"
-            follows the best branch at each step (see `label_walk`).
+            follows the best branch at each step (see `labels.walk`).
         k: labels that "top" proves.
         memory_bytes: working memory of the exact scores, beside the weights.
 

@@ -18,7 +18,7 @@ from jobtuner.scoring import TAXONOMY_FILE, InferenceSettings, load_exported
 from jobtuner.tasks import get_task, prompt_hash
 from jobtuner.taxonomy import Taxonomy
 from tests.conftest import ADS, Standin
-from tests.unit.openai_server import OpenAIServer
+from tests.unit.labels.openai_server import OpenAIServer
 
 LABELS = ["2221", "2221", "5120", "5120", "8331"]
 

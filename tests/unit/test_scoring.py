@@ -9,15 +9,15 @@ import torch
 from jobtuner.clean import clean_text
 from jobtuner.config import CleanConfig
 from jobtuner.errors import ConfigError, TaxonomyError
-from jobtuner.label_layout import TrieLayout
-from jobtuner.label_scores import label_log_probabilities
+from jobtuner.labels.layout import TrieLayout
+from jobtuner.labels.scores import label_log_probabilities
 from jobtuner.models import load_quantized, load_tokenizer
 from jobtuner.scoring import InferenceSettings, LabelPrompts, LabelScorer
 from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
 from jobtuner.taxonomy import LabelTrie, Occupation, Taxonomy
 from jobtuner.train.lora import add_adapter
 from tests.conftest import ADS, LORA, NF4, Standin
-from tests.unit.label_models import TOLERANCE, brute_force
+from tests.unit.labels.models import TOLERANCE, brute_force
 
 CODES = ["2221.1", "2221.10", "2221.2", "2222", "5120.1.4", "5120.2", "5131", "8331"]
 

@@ -12,10 +12,10 @@ import numpy as np
 from jobtuner.baseline.rows import Columns, LabelledRow, merge_equal, read_labelled
 from jobtuner.config import BaselineConfig
 from jobtuner.errors import DataError
-from jobtuner.linear import SETTINGS_FILE, BaselineClassifier
+from jobtuner.linear.classifier import SETTINGS_FILE, BaselineClassifier
+from jobtuner.linear.taxonomy_rows import taxonomy_rows
 from jobtuner.progress import track
 from jobtuner.taxonomy import Taxonomy
-from jobtuner.taxonomy_rows import taxonomy_rows
 
 __all__ = ["REPORT_FILE", "FitReport", "TestScore", "fit_file", "predict_file"]
 

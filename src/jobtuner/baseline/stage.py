@@ -8,11 +8,11 @@ from pathlib import Path
 from jobtuner.config import Config
 from jobtuner.contracts import BaselineModel, PreparedData
 from jobtuner.errors import DataError
-from jobtuner.linear import SETTINGS_FILE, WEIGHTS_FILE, BaselineClassifier
+from jobtuner.linear.classifier import SETTINGS_FILE, WEIGHTS_FILE, BaselineClassifier
+from jobtuner.linear.taxonomy_rows import taxonomy_rows
 from jobtuner.progress import track
 from jobtuner.records import Example, read_jsonl
 from jobtuner.taxonomy import Taxonomy
-from jobtuner.taxonomy_rows import taxonomy_rows
 
 __all__ = ["run"]
 

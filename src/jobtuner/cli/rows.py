@@ -114,7 +114,7 @@ def evaluate_rows(
     """
     from jobtuner.completions import CompletionsClient
     from jobtuner.config import Columns
-    from jobtuner.label_walk import check_search
+    from jobtuner.labels.walk import check_search
 
     _check_out(out)
     check_search(search, top_k)

@@ -11,11 +11,11 @@ from jobtuner.clean import clean_text
 from jobtuner.completions import CompletionsClient
 from jobtuner.config import CleanConfig, Config
 from jobtuner.contracts import TrainedModel
-from jobtuner.label_walk import Search
+from jobtuner.labels.walk import Search
 from jobtuner.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
-    from jobtuner.label_endpoint import EndpointPredictor
+    from jobtuner.labels.endpoint import EndpointPredictor
 
 __all__ = ["Predictor", "ask_for_taxonomy", "ask_like_model", "load_predictor"]
 
@@ -70,8 +70,8 @@ def ask_like_model(
         ConfigError: the search is unknown.
         ModelError: the folder holds no exported model.
     """
-    from jobtuner.endpoint_tokens import TokenQuestions
-    from jobtuner.label_endpoint import EndpointPredictor
+    from jobtuner.labels.endpoint import EndpointPredictor
+    from jobtuner.labels.endpoint_tokens import TokenQuestions
     from jobtuner.scoring import load_prompts
 
     prompts = load_prompts(folder)
@@ -99,8 +99,8 @@ def ask_for_taxonomy(
     Raises:
         ConfigError: the search is unknown.
     """
-    from jobtuner.endpoint_chat import ChatQuestions
-    from jobtuner.label_endpoint import EndpointPredictor
+    from jobtuner.labels.endpoint import EndpointPredictor
+    from jobtuner.labels.endpoint_chat import ChatQuestions
     from jobtuner.tasks import get_task
 
     task, clean = get_task("occupation"), CleanConfig()

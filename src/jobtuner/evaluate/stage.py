@@ -14,7 +14,7 @@ from jobtuner.errors import ContractError, DataError
 from jobtuner.evaluate.predict import Predictor, load_predictor
 from jobtuner.evaluate.report import write_report
 from jobtuner.evaluate.results import Comparison, Evaluated, Settings, compare, evaluate_predictor
-from jobtuner.linear import BaselineClassifier
+from jobtuner.linear.classifier import BaselineClassifier
 from jobtuner.records import Example, read_jsonl, write_jsonl
 from jobtuner.taxonomy import Taxonomy
 

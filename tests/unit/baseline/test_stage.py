@@ -8,7 +8,7 @@ from jobtuner.baseline.stage import run
 from jobtuner.config import BaselineConfig, Config
 from jobtuner.contracts import BaselineModel, PreparedData
 from jobtuner.errors import ContractError, DataError
-from jobtuner.linear import BaselineClassifier
+from jobtuner.linear.classifier import BaselineClassifier
 from jobtuner.records import Example, write_jsonl
 from jobtuner.taxonomy import Occupation, Taxonomy
 

@@ -21,11 +21,11 @@ from transformers import AutoModelForCausalLM
 
 from jobtuner.completions import CompletionsClient
 from jobtuner.config import StandinConfig
-from jobtuner.endpoint_chat import ChatQuestions
-from jobtuner.endpoint_tokens import TokenQuestions
-from jobtuner.label_endpoint import EndpointPredictor
-from jobtuner.label_layout import TrieLayout
-from jobtuner.label_scores import label_log_probabilities
+from jobtuner.labels.endpoint import EndpointPredictor
+from jobtuner.labels.endpoint_chat import ChatQuestions
+from jobtuner.labels.endpoint_tokens import TokenQuestions
+from jobtuner.labels.layout import TrieLayout
+from jobtuner.labels.scores import label_log_probabilities
 from jobtuner.models import load_tokenizer
 from jobtuner.tasks import PromptEncoder, get_task
 from jobtuner.taxonomy import LabelTrie, Occupation, Taxonomy

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from jobtuner.completions import CompletionsClient
 from jobtuner.errors import DeployError
-from jobtuner.label_layout import TrieLayout
-from jobtuner.label_search import branches
-from jobtuner.label_walk import Branch, OpenNode, Search
+from jobtuner.labels.layout import TrieLayout
+from jobtuner.labels.search import branches
+from jobtuner.labels.walk import Branch, OpenNode, Search
 from jobtuner.probabilities import log_normalise
 
 __all__ = ["TokenQuestions"]

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobtuner.label_layout import Stretch, TrieLayout
-from jobtuner.prefix import Prefix, causal_model, read_prompts, token_logits
+from jobtuner.labels.layout import Stretch, TrieLayout
+from jobtuner.labels.prefix import Prefix, causal_model, read_prompts, token_logits
 
 if TYPE_CHECKING:
     import torch

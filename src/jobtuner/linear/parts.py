@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.config import BaselineConfig
-from jobtuner.embeddings import SentenceEncoder, chosen_encoder
-from jobtuner.linear_rows import TrainingRows
-from jobtuner.neighbours import Neighbours
-from jobtuner.ngrams import NgramFeatures
-from jobtuner.softmax_regression import fit_softmax, log_softmax, visiting_order
-from jobtuner.stored_weights import StoredWeights
+from jobtuner.linear.embeddings import SentenceEncoder, chosen_encoder
+from jobtuner.linear.neighbours import Neighbours
+from jobtuner.linear.ngrams import NgramFeatures
+from jobtuner.linear.rows import TrainingRows
+from jobtuner.linear.softmax_regression import fit_softmax, log_softmax, visiting_order
+from jobtuner.linear.weights import StoredWeights
 
 __all__ = ["EmbeddingModel", "NgramModel"]
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from jobtuner.softmax_regression import fit_softmax, log_softmax, visiting_order
+from jobtuner.linear.softmax_regression import fit_softmax, log_softmax, visiting_order
 
 
 def test_reaches_the_optimum_that_scikit_learn_finds() -> None:

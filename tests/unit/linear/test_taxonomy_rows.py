@@ -3,9 +3,9 @@
 import pytest
 
 from jobtuner.errors import DataError
-from jobtuner.linear_rows import collect
+from jobtuner.linear.rows import collect
+from jobtuner.linear.taxonomy_rows import TitleRow, taxonomy_rows
 from jobtuner.taxonomy import Occupation, Taxonomy
-from jobtuner.taxonomy_rows import TitleRow, taxonomy_rows
 
 ESCO = Taxonomy(
     [

@@ -1,6 +1,6 @@
 """The same distribution over labels from an OpenAI-compatible server, such as vLLM with the adapter loaded.
 
-The labels' trie is walked as `label_walk` says; what is asked at each node is up to the questions: `endpoint_tokens`
+The labels' trie is walked as `walk` says; what is asked at each node is up to the questions: `endpoint_tokens`
 sends token ids and is exact for any labels, `endpoint_chat` sends messages and needs no tokenizer. Neither trusts the
 server to have understood: what is missing or not allowed in an answer is an error, since servers ignore fields that
 they do not know.
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from jobtuner.label_walk import Branch, LabelWalk, OpenNode, Search, check_search
+from jobtuner.labels.walk import Branch, LabelWalk, OpenNode, Search, check_search
 from jobtuner.probabilities import apply_temperature
 
 __all__ = ["EndpointPredictor", "Questions"]

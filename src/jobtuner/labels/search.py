@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobtuner.label_layout import TrieLayout
-from jobtuner.label_walk import Branch, LabelWalk, OpenNode, Search, check_search
-from jobtuner.prefix import Prefix, causal_model, read_prompts, token_logits
+from jobtuner.labels.layout import TrieLayout
+from jobtuner.labels.prefix import Prefix, causal_model, read_prompts, token_logits
+from jobtuner.labels.walk import Branch, LabelWalk, OpenNode, Search, check_search
 
 __all__ = ["branches", "search_labels"]
 

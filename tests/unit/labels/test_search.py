@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobtuner.errors import ConfigError
-from jobtuner.label_layout import TrieLayout
-from jobtuner.label_scores import label_log_probabilities
-from jobtuner.label_search import branches, search_labels
-from jobtuner.label_walk import SEARCHES, LabelWalk, Search
-from jobtuner.prefix import Prefix
+from jobtuner.labels.layout import TrieLayout
+from jobtuner.labels.prefix import Prefix
+from jobtuner.labels.scores import label_log_probabilities
+from jobtuner.labels.search import branches, search_labels
+from jobtuner.labels.walk import SEARCHES, LabelWalk, Search
 from jobtuner.taxonomy import LabelTrie
-from tests.unit.label_models import END, TOLERANCE, random_labels, random_model
+from tests.unit.labels.models import END, TOLERANCE, random_labels, random_model
 
 PROMPTS = [[10, 11, 12], [13], [10, 11, 21, 22, 23, 24, 25], [30, 31]]
 

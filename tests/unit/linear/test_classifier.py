@@ -9,8 +9,8 @@ from safetensors.numpy import load_file
 
 from jobtuner.config import BaselineConfig
 from jobtuner.errors import DataError, ModelError
-from jobtuner.linear import SETTINGS_FILE, WEIGHTS_FILE, BaselineClassifier
-from jobtuner.taxonomy_rows import TitleRow
+from jobtuner.linear.classifier import SETTINGS_FILE, WEIGHTS_FILE, BaselineClassifier
+from jobtuner.linear.taxonomy_rows import TitleRow
 
 CONFIG = BaselineConfig(max_features=500, min_count=1)
 LINEAR = CONFIG.model_copy(update={"neighbours": 0})

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jobtuner.completions import CompletionsClient
 from jobtuner.errors import DeployError
-from jobtuner.label_walk import Branch, OpenNode, Search
+from jobtuner.labels.walk import Branch, OpenNode, Search
 from jobtuner.probabilities import log_normalise
 from jobtuner.records import Message
 

@@ -8,19 +8,19 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from jobtuner.completions import KEY_VARIABLE, CompletionsClient
-from jobtuner.endpoint_chat import ChatQuestions
-from jobtuner.endpoint_tokens import TokenQuestions
 from jobtuner.errors import ConfigError, DeployError
-from jobtuner.label_endpoint import EndpointPredictor
-from jobtuner.label_layout import TrieLayout
-from jobtuner.label_scores import label_log_probabilities
-from jobtuner.label_search import search_labels
-from jobtuner.label_walk import SEARCHES, Search
+from jobtuner.labels.endpoint import EndpointPredictor
+from jobtuner.labels.endpoint_chat import ChatQuestions
+from jobtuner.labels.endpoint_tokens import TokenQuestions
+from jobtuner.labels.layout import TrieLayout
+from jobtuner.labels.scores import label_log_probabilities
+from jobtuner.labels.search import search_labels
+from jobtuner.labels.walk import SEARCHES, Search
 from jobtuner.models import load_tokenizer
 from jobtuner.tasks import PromptEncoder, get_task
 from jobtuner.taxonomy import LabelTrie
 from tests.conftest import ADS, Standin
-from tests.unit.openai_server import OpenAIServer
+from tests.unit.labels.openai_server import OpenAIServer
 
 CODES = ["2221.1", "2221.10", "2221.2", "2222", "5120.1", "5120.1.4", "5131", "8331"]  # some begin others: ends count
 TOLERANCE = 1e-4  # the same float32 model on both sides; prompts in a batch and alone are summed in another order

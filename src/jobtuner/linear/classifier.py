@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from jobtuner.config import BaselineConfig
 from jobtuner.errors import DataError, ModelError
-from jobtuner.linear_parts import EmbeddingModel, NgramModel
-from jobtuner.linear_rows import collect
-from jobtuner.taxonomy_rows import TitleRow
+from jobtuner.linear.parts import EmbeddingModel, NgramModel
+from jobtuner.linear.rows import collect
+from jobtuner.linear.taxonomy_rows import TitleRow
 
 __all__ = ["SETTINGS_FILE", "WEIGHTS_FILE", "BaselineClassifier"]
 

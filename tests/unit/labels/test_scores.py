@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobtuner.errors import TaxonomyError
-from jobtuner.label_layout import TrieLayout
-from jobtuner.label_scores import joint_log_probabilities, label_log_probabilities, piece_size
-from jobtuner.prefix import read_prompts
+from jobtuner.labels.layout import TrieLayout
+from jobtuner.labels.prefix import read_prompts
+from jobtuner.labels.scores import joint_log_probabilities, label_log_probabilities, piece_size
 from jobtuner.taxonomy import LabelTrie
-from tests.unit.label_models import END, TOLERANCE, brute_force, random_labels, random_model
+from tests.unit.labels.models import END, TOLERANCE, brute_force, random_labels, random_model
 
 PROMPTS = [[10, 11, 12], [13], [20, 21, 22, 23, 24, 25, 26, 27]]  # lengths differ: padding must not matter
 LABEL_SETS = {
