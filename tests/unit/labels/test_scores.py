@@ -95,7 +95,8 @@ def test_prompts_that_begin_alike_share_the_beginning() -> None:
 def test_equal_prompts_give_equal_rows() -> None:
     model, layout = random_model(4), TrieLayout(LabelTrie(LABEL_SETS["codes of one length"]))
     scores = label_log_probabilities(model, [[10, 11, 12]] * 3, layout, 0)
-    np.testing.assert_array_equal(scores[0], scores[2])
+    # Not to the bit: matrix products cut a batch into blocks, and so add in another order.
+    np.testing.assert_allclose(scores[0], scores[2], atol=1e-5)
 
 
 def test_bfloat16_stays_near_float32() -> None:
