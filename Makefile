@@ -15,10 +15,11 @@ RECIPE   ?= smoke
 INPUT    ?=
 TAXONOMY ?=
 ARGS     ?=
+DATA     ?=
 
 # Tests run in so many processes, one thread each: torch's threads would fight over the cores. `make test WORKERS=1` is plainer.
 WORKERS  ?= $(shell python3 -c "import os; print(min(4, os.cpu_count() or 1))")
-PYTEST    = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+PYTEST    = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # What only some machines have, found where it lies; whatever is missing is skipped with a word. Tests see these names too.
 TFOFFLINE ?= ../shared/tools/terraform-offline/tfoffline
@@ -29,7 +30,7 @@ HADOLINT  ?= $(wildcard $(SCANNERS)/bin/hadolint)
 export TFOFFLINE KUBECHECK CHECKOV HADOLINT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-vllm test-gpu test-cluster lint type format check compile golden bench \
+.PHONY: help setup run test test-slow test-vllm test-gpu test-cluster lint type format check compile golden bench gpu-bench \
 	terraform-check cluster-env manifests manifests-check images sbom pin-images kind-up lock lock-scanners clean
 
 help:  ## Show this list
@@ -89,8 +90,13 @@ compile: setup  ## Compile the pipeline to outputs/training.yaml
 golden: setup  ## Rewrite the golden files; read the diff before you commit it
 	@UPDATE_GOLDEN=1 $(BIN)/pytest -q tests/pipelines tests/manifests
 
-bench: setup  ## Run the benchmarks (nothing else may run meanwhile)
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: setup  ## Run the benchmarks (nothing else may run meanwhile; DATA= a folder of real rows, for the baseline's)
+	@for name in answer_loss bootstrap label_scores personal_data train_throughput; do \
+	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@$(if $(DATA),$(BIN)/python benchmarks/baseline_real.py $(DATA) && $(BIN)/python benchmarks/baseline_variants.py $(DATA),echo "Skipped: the baseline's benchmarks need DATA=FOLDER")
+
+gpu-bench: setup  ## Time fine-tuning of Qwen2.5-7B's shape on a GPU (ARGS="--peak-flops 989e12" adds the MFU)
+	@$(BIN)/python benchmarks/train_throughput.py --gpu $(ARGS)
 
 # ---- Terraform ---------------------------------------------------------------------------------------------------------------
 

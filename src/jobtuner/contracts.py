@@ -142,7 +142,7 @@ class EvalReport(Contract):
     """Model and baseline on the same test split.
 
     Files: report.md, report.html, metrics.json, predictions.jsonl, baseline_predictions.jsonl (`records.Prediction`),
-    confusion.png, languages.png, calibration.png, calibration.json.
+    calibration.json, and the pictures of the report (*.png).
     """
 
     data_fingerprint: str
@@ -152,6 +152,11 @@ class EvalReport(Contract):
     """Metrics of the model, as `evaluate.metrics.occupation_metrics` returns them."""
     baseline: dict[str, Any]
     """The same metrics of the baseline."""
+    gain: dict[str, dict[str, float]]
+    """Model minus baseline, "macro_f1" and "accuracy": {estimate, low, high}, 95 % by paired bootstrap over the
+    near-duplicate clusters of the test split."""
+    mcnemar_p: float
+    """Two-sided probability of McNemar's exact test that so uneven a division of the errors is chance."""
     temperature: float
     """Divides the model's log-probabilities before they are renormalised; fitted on validation."""
 

@@ -129,7 +129,7 @@ def _score_table(report: EvalReport) -> Table:
         for language, scores in sorted(report.model["per_language"].items())
     ]
     for name, baseline, model in rows:
-        # Of one language there are accuracy and macro-F1 alone: the others say little on so few ads.
+        # Of one language there is no top-k accuracy: it says little on so few ads.
         cells = [_pair(float(baseline[key]), float(model[key]), up) if key in model else "" for _, key, up in _COLUMNS]
         table.add_row(name, *cells, end_section=name == "all")
     return table

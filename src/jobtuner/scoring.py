@@ -17,13 +17,26 @@ from jobtuner.clean import clean_text
 from jobtuner.config import CleanConfig, QuantizationConfig
 from jobtuner.contracts import TrainedModel
 from jobtuner.errors import ModelError
-from jobtuner.label_scores import TrieLayout, label_log_probabilities
+from jobtuner.labels.layout import TrieLayout
+from jobtuner.labels.scores import DEFAULT_MEMORY, label_log_probabilities
+from jobtuner.labels.search import search_labels
+from jobtuner.labels.walk import Search, check_search
+from jobtuner.probabilities import apply_temperature
 from jobtuner.taxonomy import LabelTrie, Taxonomy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["INFERENCE_FILE", "TAXONOMY_FILE", "InferenceSettings", "LabelScorer", "load_adapted", "load_exported"]
+__all__ = [
+    "INFERENCE_FILE",
+    "TAXONOMY_FILE",
+    "InferenceSettings",
+    "LabelPrompts",
+    "LabelScorer",
+    "load_adapted",
+    "load_exported",
+    "load_prompts",
+]
 
 INFERENCE_FILE = "inference.json"
 TAXONOMY_FILE = "taxonomy.json"
@@ -73,63 +86,83 @@ class InferenceSettings:
             raise ModelError(f"{path} is not readable ({error}); it needs the fields {names}.") from error
 
 
-class LabelScorer:
-    """Probabilities of every label for any text.
+class LabelPrompts:
+    """What a model is asked and what it may answer, as it was trained: texts to prompts, labels to a trie.
 
     Args:
-        model: causal language model, with or without an adapter.
-        tokenizer: its tokenizer.
+        tokenizer: the model's tokenizer.
         taxonomy: gives titles and hierarchy.
         settings: how to ask.
-        batch_size: prompts a forward pass.
 
     Raises:
         ModelError: prompt, taxonomy or labels are not those that the model was trained with.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: "PreTrainedTokenizerBase",
-        taxonomy: Taxonomy,
-        settings: InferenceSettings,
-        batch_size: int = 32,
-    ) -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", taxonomy: Taxonomy, settings: InferenceSettings) -> None:
         from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
 
         task = get_task(settings.task)
         _check(settings, prompt_hash(task, tokenizer), taxonomy)
-        self.model, self.taxonomy, self.settings = model.eval(), taxonomy, settings
-        self.labels, self.fingerprint = list(settings.labels), settings.model_fingerprint
-        self.model_version = settings.model_version
-        self._clean = CleanConfig.model_validate(settings.clean)
+        self.taxonomy, self.settings, self.labels = taxonomy, settings, list(settings.labels)
         self.encoder = PromptEncoder(task, tokenizer, settings.max_ad_tokens)
-        self._layout = TrieLayout(LabelTrie([self.encoder.answer(label) for label in self.labels]))
-        self._batch_size, self._pad_id = batch_size, self.encoder.end_id
+        self.layout = TrieLayout(LabelTrie([self.encoder.answer(label) for label in self.labels], self.labels))
+        self._clean = CleanConfig.model_validate(settings.clean)
+
+    def prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each cleaned text's prompt."""
+        return self.encoder.prompts([clean_text(text, self._clean).text for text in texts])
+
+
+class LabelScorer:
+    """Probabilities of every label for any text.
+
+    Args:
+        model: causal language model, with or without an adapter.
+        prompts: how to ask it.
+        batch_size: prompts a forward pass.
+        search: "exact" scores every label; "top" proves the k best and lets the others share what is left; "greedy"
+            follows the best branch at each step (see `labels.walk`).
+        k: labels that "top" proves.
+        memory_bytes: working memory of the exact scores, beside the weights.
+
+    Raises:
+        ConfigError: the search is unknown, or k is less than 1.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        prompts: LabelPrompts,
+        batch_size: int = 32,
+        *,
+        search: Search = "exact",
+        k: int = 5,
+        memory_bytes: int = DEFAULT_MEMORY,
+    ) -> None:
+        check_search(search, k)
+        self.model, self.taxonomy, self.settings = model.eval(), prompts.taxonomy, prompts.settings
+        self.labels, self.fingerprint = prompts.labels, self.settings.model_fingerprint
+        self.model_version = self.settings.model_version
+        self._prompts, self._batch_size = prompts, batch_size
+        self._search, self._k, self._memory_bytes = search, k, memory_bytes
 
     def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Calibrated log-probabilities, shape [len(texts), len(labels)]; the exponentials of a row sum to 1."""
         if not texts:
             return np.zeros((0, len(self.labels)), dtype=np.float32)
-        prompts = self.encoder.prompts([clean_text(text, self._clean).text for text in texts])
+        prompts = self._prompts.prompts(texts)
         scores = np.empty((len(prompts), len(self.labels)), dtype=np.float32)
         by_length = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))  # little padding in a batch
         for start in range(0, len(by_length), self._batch_size):
             rows = by_length[start : start + self._batch_size]
-            batch = [prompts[row] for row in rows]
-            scores[rows] = label_log_probabilities(self.model, batch, self._layout, self._pad_id)
-        return _tempered(scores, self.settings.temperature)
+            scores[rows] = self._score([prompts[row] for row in rows])
+        return apply_temperature(scores, self.settings.temperature)
 
-
-def _tempered(scores: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    if temperature == 1.0:
-        return scores
-    divided = scores.astype(np.float64) / temperature
-    top = divided.max(axis=1, keepdims=True)
-    result: NDArray[np.float32] = (divided - top - np.log(np.exp(divided - top).sum(axis=1, keepdims=True))).astype(
-        np.float32
-    )
-    return result
+    def _score(self, prompts: list[list[int]]) -> NDArray[np.float32]:
+        layout, pad_id = self._prompts.layout, self._prompts.encoder.end_id
+        if self._search == "exact":
+            return label_log_probabilities(self.model, prompts, layout, pad_id, self._memory_bytes)
+        return search_labels(self.model, prompts, layout, pad_id, self._search, self._k)
 
 
 def _check(settings: InferenceSettings, found_hash: str, taxonomy: Taxonomy) -> None:
@@ -150,10 +183,27 @@ def _check(settings: InferenceSettings, found_hash: str, taxonomy: Taxonomy) -> 
         )
 
 
-def load_adapted(trained: TrainedModel, taxonomy: Taxonomy, batch_size: int = 32) -> LabelScorer:
+def load_adapted(
+    trained: TrainedModel,
+    taxonomy: Taxonomy,
+    batch_size: int = 32,
+    *,
+    search: Search = "exact",
+    k: int = 5,
+    memory_bytes: int = DEFAULT_MEMORY,
+) -> LabelScorer:
     """The quantised base with the trained adapter on it, as it was trained (temperature 1).
 
+    Args:
+        trained: what the train stage made.
+        taxonomy: the one it was trained on.
+        batch_size: prompts a forward pass.
+        search: which labels are scored exactly, as in `LabelScorer`; so k and memory_bytes.
+        k: labels that the search "top" proves.
+        memory_bytes: working memory of the exact scores.
+
     Raises:
+        ConfigError: the search is unknown.
         ModelError: something is missing, or does not fit.
     """
     from peft import PeftModel
@@ -166,29 +216,45 @@ def load_adapted(trained: TrainedModel, taxonomy: Taxonomy, batch_size: int = 32
     base = load_quantized(source, trained.settings.get("revision"), quantization)
     tokenizer = load_tokenizer(str(trained.folder / "tokenizer"))
     model = PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
-    return LabelScorer(model, tokenizer, taxonomy, settings, batch_size)
+    prompts = LabelPrompts(tokenizer, taxonomy, settings)
+    return LabelScorer(model, prompts, batch_size, search=search, k=k, memory_bytes=memory_bytes)
 
 
-def load_exported(folder: Path, batch_size: int = 32) -> LabelScorer:
-    """A merged model from the folder that the export stage made (its `model/`).
+def load_prompts(folder: Path) -> LabelPrompts:
+    """How an exported model is to be asked, without its weights.
 
     Raises:
         ModelError: the folder holds no such model, or its parts do not fit each other.
     """
-    from transformers import AutoModelForCausalLM
-
     from jobtuner.models import load_tokenizer
 
     settings = InferenceSettings.load(folder)
-    taxonomy = Taxonomy.load(folder / TAXONOMY_FILE)
-    tokenizer = load_tokenizer(str(folder))
+    return LabelPrompts(load_tokenizer(str(folder)), Taxonomy.load(folder / TAXONOMY_FILE), settings)
+
+
+def load_exported(folder: Path, batch_size: int = 32, *, search: Search = "exact", k: int = 5) -> LabelScorer:
+    """A merged model from the folder that the export stage made (its `model/`).
+
+    Args:
+        folder: the model's.
+        batch_size: prompts a forward pass.
+        search: which labels are scored exactly, as in `LabelScorer`.
+        k: labels that the search "top" proves.
+
+    Raises:
+        ConfigError: the search is unknown.
+        ModelError: the folder holds no such model, or its parts do not fit each other.
+    """
+    from transformers import AutoModelForCausalLM
+
+    prompts = load_prompts(folder)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             str(folder), dtype="auto", trust_remote_code=False, use_safetensors=True
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"The model in {folder} cannot be loaded: {error}. Export it again.") from error
-    return LabelScorer(_on_best_device(model), tokenizer, taxonomy, settings, batch_size)
+    return LabelScorer(_on_best_device(model), prompts, batch_size, search=search, k=k)
 
 
 def _on_best_device(model: Any) -> Any:

@@ -39,6 +39,14 @@ class Occupation:
     titles: Mapping[str, str] = field(default_factory=dict)
     """Language (ISO 639-1) to title."""
     description: str = ""
+    alternatives: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Language to other titles: what a classifier may learn from, and no one is shown."""
+
+    def all_titles(self) -> Iterator[tuple[str, str]]:
+        """Language and text of every title and alternative."""
+        yield from self.titles.items()
+        for language, others in self.alternatives.items():
+            yield from ((language, other) for other in others)
 
     def title(self, language: str = "en") -> str:
         """Title in the language asked for, else in English, else in any language, else the code."""
@@ -89,8 +97,11 @@ class Taxonomy:
 
     @cached_property
     def version(self) -> str:
-        """First 16 hex digits of the SHA-256 over codes, titles and the label level."""
-        rows = [[item.code, dict(item.titles), item.description] for item in self.occupations.values()]
+        """First 16 hex digits of the SHA-256 over codes, titles, alternatives and the label level."""
+        rows = [
+            [item.code, dict(item.titles), item.description, *([item.alternatives] if item.alternatives else [])]
+            for item in self.occupations.values()
+        ]
         text = json.dumps([self.level, rows], ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -128,7 +139,12 @@ class Taxonomy:
     def save(self, path: Path) -> None:
         """Write the taxonomy as JSON."""
         rows = [
-            {"code": item.code, "titles": dict(item.titles), "description": item.description}
+            {
+                "code": item.code,
+                "titles": dict(item.titles),
+                "description": item.description,
+                **({"alternatives": item.alternatives} if item.alternatives else {}),
+            }
             for item in self.occupations.values()
         ]
         path.write_text(
@@ -152,15 +168,21 @@ def builtin_taxonomy() -> Taxonomy:
     return Taxonomy([Occupation(code=row["code"], titles=row["title"]) for row in rows])
 
 
-def load_taxonomy(path: Path, level: int | None = None) -> Taxonomy:
+def load_taxonomy(
+    path: Path, level: int | None = None, code_column: str = "code", title_column: str = "title"
+) -> Taxonomy:
     """Read a user's taxonomy.
 
-    Accepted: JSONL (also .gz) with `code` and `titles` {language: title} or `title`, `title_<language>`; CSV with the
-    columns code, title and optionally language (one row a title), or code, title_<language> ….
+    Accepted: JSONL (also .gz) with `code` and `titles` {language: title} or `title`, `title_<language>`, and lists of
+    other titles in `alt_<language>`; CSV with the columns code, title (or label) and optionally language (or lang), one
+    row a title, or code, title_<language> …. Of several titles in one language the first is the title, the others are
+    alternatives.
 
     Args:
         path: local file.
         level: hierarchy level of the labels; None: the deepest codes.
+        code_column: column or key of the code.
+        title_column: column or key of a plain title.
 
     Raises:
         TaxonomyError: unreadable file, no codes, a row without a code, or a level that holds fewer than two codes.
@@ -173,17 +195,18 @@ def load_taxonomy(path: Path, level: int | None = None) -> Taxonomy:
     name = path.name.removesuffix(".gz")
     rows = _csv_rows(text) if name.endswith(".csv") else _jsonl_rows(text, path)
     titles: dict[str, dict[str, str]] = {}
+    others: dict[str, dict[str, list[str]]] = {}
     descriptions: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
-        code = str(row.get("code") or "").strip()
+        code = str(row.get(code_column) or "").strip()
         if not code:
-            raise TaxonomyError(f"{path}, row {number}: no `code`. Its fields are {sorted(map(str, row))}.")
-        titles.setdefault(code, {}).update(_titles(row))
+            raise TaxonomyError(f"{path}, row {number}: no `{code_column}`. Its fields are {sorted(map(str, row))}.")
+        _add_titles(row | {"title": row.get(title_column)}, titles.setdefault(code, {}), others.setdefault(code, {}))
         description = row.get("description") or row.get("description_en") or ""
         descriptions.setdefault(code, str(description))
     if not titles:
         raise TaxonomyError(f"The taxonomy {path} is empty: at least two codes are needed.")
-    return Taxonomy([Occupation(code, titles[code], descriptions[code]) for code in titles], level=level)
+    return Taxonomy([Occupation(code, titles[code], descriptions[code], others[code]) for code in titles], level=level)
 
 
 def _csv_rows(text: str) -> list[dict[str, Any]]:
@@ -212,9 +235,22 @@ def _titles(row: Mapping[str, Any]) -> dict[str, str]:
     for key, value in row.items():
         if str(key).startswith("title_") and value:
             found.setdefault(str(key).removeprefix("title_"), str(value))
-    if row.get("title"):
-        found.setdefault(str(row.get("language") or "en"), str(row["title"]))
+    title = row.get("title") or row.get("label")
+    if title:
+        found.setdefault(str(row.get("language") or row.get("lang") or "en"), str(title))
     return found
+
+
+def _add_titles(row: Mapping[str, Any], titles: dict[str, str], others: dict[str, list[str]]) -> None:
+    """Put what one row says into the titles and alternatives of its code."""
+    said = list(_titles(row).items())
+    for key, value in row.items():
+        if str(key).startswith("alt_") and isinstance(value, list):
+            said += [(str(key).removeprefix("alt_"), str(other)) for other in value if other]
+    for language, text in said:
+        known = [titles.setdefault(language, text), *others.get(language, [])]
+        if text not in known:
+            others.setdefault(language, []).append(text)
 
 
 class LabelTrie:
@@ -223,31 +259,50 @@ class LabelTrie:
     Node 0 is the root; node i > 0 has the token `tokens[i]`, the parent `parents[i]` (always a smaller number) and the
     depth `depths[i]` (root 0). `leaves[k]` is the node at which label k ends. A label may be a prefix of another only
     if both end with an end token; sequences must be distinct.
+
+    Args:
+        sequences: the token ids of each label.
+        names: how error messages call the labels; None: by number.
+
+    Raises:
+        TaxonomyError: a label has no tokens, those of another, or is the beginning of another.
     """
 
-    def __init__(self, sequences: Sequence[Sequence[int]]) -> None:
+    def __init__(self, sequences: Sequence[Sequence[int]], names: Sequence[str] | None = None) -> None:
+        names = [f"number {number}" for number in range(len(sequences))] if names is None else names
         self.tokens, self.parents, self.depths, self.leaves = [-1], [-1], [0], list[int]()
         self.children: list[dict[int, int]] = [{}]
-        for number, sequence in enumerate(sequences):
+        ends: dict[int, str] = {}
+        for name, sequence in zip(names, sequences, strict=True):
             if not sequence:
-                raise TaxonomyError(f"Label number {number} has no tokens.")
+                raise TaxonomyError(f"The label '{name}' has no tokens. Give each label at least one character.")
             node = 0
             for token in sequence:
-                child = self.children[node].get(token)
-                if child is None:
-                    child = len(self.tokens)
-                    self.children[node][token] = child
-                    self.tokens.append(token)
-                    self.parents.append(node)
-                    self.depths.append(self.depths[node] + 1)
-                    self.children.append({})
-                node = child
+                if node in ends:
+                    raise TaxonomyError(_begins(ends[node], f"'{name}'"))
+                node = self.children[node].get(token) or self._add(node, token)
+            if node in ends:
+                raise TaxonomyError(
+                    f"The labels '{name}' and '{ends[node]}' have the same tokens, so no answer could tell them apart. "
+                    "Give them different texts, or answer with codes."
+                )
+            if self.children[node]:
+                raise TaxonomyError(_begins(name, "another label"))
+            ends[node] = name
             self.leaves.append(node)
-        ends = set(self.leaves)
-        if len(ends) != len(self.leaves) or any(self.children[node] for node in ends):
-            raise TaxonomyError(
-                "Two labels have the same tokens, or one is a prefix of another: end each with an end token."
-            )
+
+    def _add(self, parent: int, token: int) -> int:
+        node = len(self.tokens)
+        self.children[parent][token] = node
+        self.tokens.append(token)
+        self.parents.append(parent)
+        self.depths.append(self.depths[parent] + 1)
+        self.children.append({})
+        return node
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+
+def _begins(short: str, long: str) -> str:
+    return f"The tokens of the label '{short}' are the beginning of those of {long}: end each label with an end token."

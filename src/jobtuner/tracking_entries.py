@@ -170,8 +170,8 @@ def _series(history: Path) -> Iterator[Measurement]:
 
 @_entry.register
 def _(contract: EvalReport) -> Entry:
-    overall = {"examples": contract.examples, "temperature": contract.temperature}
-    metrics = [*_measurements(overall), *_measurements(contract.model, "model")]
+    overall = {"examples": contract.examples, "temperature": contract.temperature, "mcnemar_p": contract.mcnemar_p}
+    metrics = [*_measurements(overall), *_measurements(contract.gain, "gain"), *_measurements(contract.model, "model")]
     metrics += _measurements(contract.baseline, "baseline")
     names = ("report.html", "report.md", "metrics.json", "calibration.json")
     files = [*(contract.folder / name for name in names), *sorted(contract.folder.glob("*.png"))]

@@ -28,7 +28,7 @@ _BAD = [
         "try:\n    from torch import nn\nexcept ImportError:\n    pass\n",
     ),
     ("heavy_imports_inside_functions", "jobtuner.scoring", "class A:\n    import sklearn.linear_model\n"),
-    ("nothing_pickled", "jobtuner.linear", "def f():\n    import joblib\n"),
+    ("nothing_pickled", "jobtuner.linear.classifier", "def f():\n    import joblib\n"),
     ("nothing_pickled", "pipelines.local", "from pickle import loads\n"),
     ("nothing_pickled", "jobtuner.models", "load('x', trust_remote_code=True)\n"),
     ("nothing_pickled", "jobtuner.models", "torch.load('x', weights_only=False)\n"),

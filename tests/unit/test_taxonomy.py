@@ -98,3 +98,35 @@ def test_trie_shares_prefixes() -> None:
     assert len(trie) == 1 + 4 + 3  # the root; 2, 5, 1, 2; 3, 1, 1
     assert [trie.tokens[leaf] for leaf in trie.leaves] == [1, 2, 1]
     assert all(parent < node for node, parent in enumerate(trie.parents) if node)
+
+
+def test_further_titles_of_a_language_are_alternatives(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("code,lang,label\n2221,en,nurse\n2221,en,ward nurse\n2221,da,sygeplejerske\n2512,en,coder\n")
+    lines = tmp_path / "codes.jsonl"
+    rows = [
+        {"code": "2221", "titles": {"en": "nurse"}, "title_da": "sygeplejerske", "alt_en": ["nurse", "ward nurse"]},
+        {"code": "2512", "title": "coder"},
+    ]
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for path in (table, lines):
+        nurse = load_taxonomy(path)["2221"]
+        assert nurse.titles == {"en": "nurse", "da": "sygeplejerske"} and nurse.alternatives == {"en": ["ward nurse"]}
+        assert set(nurse.all_titles()) == {("en", "nurse"), ("da", "sygeplejerske"), ("en", "ward nurse")}
+
+
+def test_alternatives_survive_saving_and_are_part_of_the_version(tmp_path: Path) -> None:
+    plain = Taxonomy([Occupation("1", {"en": "a"}), Occupation("2", {"en": "b"})])
+    rich = Taxonomy([Occupation("1", {"en": "a"}, "", {"en": ["aa"]}), Occupation("2", {"en": "b"})])
+    rich.save(tmp_path / "taxonomy.json")
+    loaded = Taxonomy.load(tmp_path / "taxonomy.json")
+    assert loaded["1"].alternatives == {"en": ["aa"]} and loaded.version == rich.version != plain.version
+
+
+def test_a_taxonomy_may_name_its_columns_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "series.csv"
+    path.write_text("series,name\n0006,Correctional Institution Administration\n0007,Correctional Officer\n")
+    taxonomy = load_taxonomy(path, code_column="series", title_column="name")
+    assert taxonomy.title("0007") == "Correctional Officer"
+    with pytest.raises(TaxonomyError, match="no `code`"):
+        load_taxonomy(path)

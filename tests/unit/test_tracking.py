@@ -185,6 +185,8 @@ RESULTS: list[Expected] = [
         {
             "examples": 80,
             "temperature": 1.25,
+            "gain/macro_f1/low": 0.02,
+            "mcnemar_p": 0.01,
             "model/accuracy": 0.9,
             "model/macro_f1": 0.8,
             "model/per_language/da/accuracy": 0.85,

@@ -8,15 +8,17 @@ from pathlib import Path
 from jobtuner.config import Config
 from jobtuner.contracts import BaselineModel, PreparedData
 from jobtuner.errors import DataError
-from jobtuner.linear import EPOCHS, SETTINGS_FILE, WEIGHTS_FILE, BaselineClassifier
+from jobtuner.linear.classifier import SETTINGS_FILE, WEIGHTS_FILE, BaselineClassifier
+from jobtuner.linear.taxonomy_rows import taxonomy_rows
 from jobtuner.progress import track
 from jobtuner.records import Example, read_jsonl
+from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["run"]
 
 
 def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> BaselineModel:
-    """Fit on the training split, measure accuracy on the validation split, write the model.
+    """Fit on the training split and the taxonomy's titles, measure accuracy on the validation split, write the model.
 
     Args:
         config: the section baseline, and the seed.
@@ -26,14 +28,19 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> BaselineMo
     Raises:
         ContractError: the input folder is no finished PreparedData.
         DataError: the training split has fewer than two labels, or no n-gram is frequent enough; validation is empty.
+        ModelError: baseline.kind is embeddings, and the encoder is not available.
     """
     prepared = PreparedData.load(inputs["prepare"])
     training = _examples(prepared, "train")
     validation = _examples(prepared, "validation")
     started = time.monotonic()
-    with track("Fitting the baseline", total=EPOCHS, unit="epochs") as bar:
-        texts, labels = [row.text for row in training], [row.label for row in training]
-        classifier = BaselineClassifier(config.baseline, config.seed).fit(texts, labels, bar.advance)
+    taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
+    texts, labels = [row.text for row in training], [row.label for row in training]
+    titles = taxonomy_rows([taxonomy], set(labels))
+    with track("Fitting the baseline", unit="passes") as bar:
+        classifier = BaselineClassifier(config.baseline, config.seed).fit(
+            texts, labels, languages=[row.language for row in training], titles=titles, on_epoch=bar.advance
+        )
     seconds = time.monotonic() - started
     classifier.save(out_dir)
     return BaselineModel(

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from jobtuner.cli.baseline import baseline_group
 from jobtuner.cli.options import SetOption, latest, parse_overrides
+from jobtuner.cli.rows import with_rows
 from jobtuner.errors import ConfigError, Interrupted
 
 __all__ = ["STAGE_COMMANDS", "add_to"]
@@ -18,7 +20,10 @@ STAGE_COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "prepare": ((), "Read or generate ads; clean, deduplicate and split them."),
     "baseline": (("prepare",), "Train the cheap model that the fine-tuned one must beat."),
     "train": (("prepare",), "Fine-tune the base model with QLoRA."),
-    "evaluate": (("prepare", "baseline", "train"), "Measure model and baseline on the same test split."),
+    "evaluate": (
+        ("prepare", "baseline", "train"),
+        "Measure model and baseline on the same test split, or (--on) any model on rows of your own.",
+    ),
     "export": (("prepare", "train", "evaluate"), "Merge adapter and base, and prove that nothing was lost."),
     "register": (
         ("prepare", "train", "evaluate", "export"),
@@ -39,7 +44,12 @@ _Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result; 
 def add_to(app: typer.Typer) -> None:
     """Register one command a stage."""
     for name, (inputs, text) in STAGE_COMMANDS.items():
-        app.command(name, help=text, rich_help_panel="One stage")(_command(name, inputs))
+        command = _command(name, inputs)
+        if name == "baseline":  # the one stage whose model is of use without a pipeline
+            app.add_typer(baseline_group(command, text), name=name, rich_help_panel="One stage")
+        else:
+            told = with_rows(command) if name == "evaluate" else command
+            app.command(name, help=text, rich_help_panel="One stage")(told)
 
 
 def _command(name: str, inputs: tuple[str, ...]) -> Callable[..., None]:

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.errors import DataError
+from jobtuner.probabilities import log_normalise
 
-__all__ = ["BINS", "Bin", "apply_temperature", "expected_calibration_error", "fit_temperature", "reliability"]
+__all__ = ["BINS", "Bin", "expected_calibration_error", "fit_temperature", "reliability"]
 
 BINS = 15
 """Bins of equal width, as in Guo et al. 2017, section 2."""
@@ -51,16 +52,11 @@ def fit_temperature(log_probabilities: NDArray[np.float32], gold_index: NDArray[
     rows, columns = np.arange(len(scores)), gold_index[known]
 
     def loss(log_temperature: float) -> float:
-        return float(-_normalise(scores / np.exp(log_temperature))[rows, columns].mean())
+        return float(-log_normalise(scores / np.exp(log_temperature))[rows, columns].mean())
 
     low, high = np.log(_BOUNDS)  # the logarithm: halving and doubling are steps of one size
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
-
-
-def apply_temperature(log_probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Divide by the temperature and renormalise; the order of a row's labels stays as it is."""
-    return _normalise(log_probabilities.astype(np.float64) / temperature).astype(np.float32)
 
 
 def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> list[Bin]:
@@ -92,10 +88,3 @@ def expected_calibration_error(bins: list[Bin]) -> float:
     """Mean distance between confidence and accuracy over the bins, weighted by their examples; in [0, 1]."""
     total = sum(item["n"] for item in bins)
     return sum(item["n"] * abs(item["accuracy"] - item["confidence"]) for item in bins) / total
-
-
-def _normalise(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    from scipy.special import log_softmax
-
-    result: NDArray[np.float64] = log_softmax(scores, axis=1)
-    return result

@@ -1,19 +1,17 @@
 """The report's pictures, drawn without a display.
 
-Colours are those of Okabe and Ito, which the common kinds of colour blindness tell apart; the matrix uses one hue from
-light to dark.
+Colours are those of Okabe and Ito, which the common kinds of colour blindness tell apart.
 """
 
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from jobtuner.evaluate.confusion import draw_codes, draw_groups
 from jobtuner.evaluate.results import Comparison, Evaluated
-from jobtuner.records import Prediction
+from jobtuner.evaluate.selective import Selection
+from jobtuner.router import wilson_low
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,23 +20,32 @@ if TYPE_CHECKING:
 __all__ = ["CHARTS", "draw_charts"]
 
 CHARTS = {
-    "languages.png": "Accuracy per language of model and baseline",
-    "confusion.png": "Confusion matrix of the model",
+    "languages.png": "Accuracy per language of model and baseline, with 95 % intervals",
     "calibration.png": "Reliability of the probabilities of model and baseline",
+    "abstention.png": "Share of right answers against the share of ads that are answered, surest first",
+    "cascade.png": "Accuracy of the cascade against the share of model calls that it saves",
+    "groups.png": "Confusion matrix of the model between major groups",
+    "confusion.png": "Confusion matrix of the model between all codes",
 }
 """File name to description."""
 
 _MODEL, _BASELINE, _GREY = "#0072B2", "#E69F00", "#666666"
 _DPI = 130
-_MAX_TICKS = 60  # more codes than this are unreadable beside the matrix
-_LEAST_SHARE = 0.01  # lower end of the colour scale; what is rarer takes its colour
 
 
 def draw_charts(result: Comparison, folder: Path) -> None:
     """Write the files of `CHARTS`."""
-    figures = (_languages(result), _confusion(result.model.predictions), _calibration(result.model, result.baseline))
-    for name, figure in zip(CHARTS, figures, strict=True):
-        figure.savefig(folder / name, dpi=_DPI, metadata={"Software": None})  # the same bytes from every version
+    figures = {
+        "languages.png": _languages(result),
+        "calibration.png": _calibration(result.model, result.baseline),
+        "abstention.png": _abstention(result.model, result.baseline),
+        "cascade.png": _cascade(result),
+        "groups.png": draw_groups(_figure, result.model.predictions, result.taxonomy),
+        "confusion.png": draw_codes(_figure, result.model.predictions),
+    }
+    for name, figure in figures.items():
+        # Tight: long group titles are not cut off. No software version: the same bytes from every one.
+        figure.savefig(folder / name, dpi=_DPI, bbox_inches="tight", metadata={"Software": None})
 
 
 def _figure(width: float, height: float) -> "Figure":
@@ -50,85 +57,29 @@ def _figure(width: float, height: float) -> "Figure":
 def _languages(result: Comparison) -> "Figure":
     ours, theirs = (side.metrics["per_language"] for side in (result.model, result.baseline))
     names = sorted(ours, key=lambda name: (-ours[name]["n"], name))
-    figure = _figure(7.5, 1.7 + 0.42 * len(names))
+    figure = _figure(7.5, 1.8 + 0.36 * len(names))
     axes = figure.subplots()
     place = np.arange(len(names))
-    for label, side, offset, color in (("model", ours, -0.2, _MODEL), ("baseline", theirs, 0.2, _BASELINE)):
-        values = [100 * side[name]["accuracy"] for name in names]
-        bars = axes.barh(place + offset, values, height=0.38, color=color, label=label)
-        axes.bar_label(bars, fmt="%.0f", padding=2, fontsize=8)
+    for label, side, offset, color, marker in (
+        ("model", ours, -0.14, _MODEL, "o"),
+        ("baseline", theirs, 0.14, _BASELINE, "s"),
+    ):
+        values = np.array([100 * side[name]["accuracy"] for name in names])
+        ends = 100 * np.array([side[name]["accuracy_interval"] for name in names]).T
+        axes.hlines(place + offset, *ends, color=color, linewidth=2.5, alpha=0.45)
+        axes.plot(values, place + offset, color=color, marker=marker, linestyle="", label=label)
     axes.set_yticks(place, [f"{name} (n = {ours[name]['n']})" for name in names])
     axes.set(
         ylim=(len(names) - 0.4, -0.6),
-        xlim=(0, 108),
         xlabel="accuracy (% of the ads)",
         ylabel="language",
-        title="Accuracy per language",
+        title="Accuracy per language, with 95 % intervals",
     )
-    axes.grid(axis="x", alpha=0.3)
+    axes.margins(x=0.03)
+    axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
-
-
-def _confusion(predictions: Sequence[Prediction]) -> "Figure":
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap, LogNorm
-
-    codes = sorted({code for item in predictions for code in (item.label, item.predicted)})
-    shares = _row_shares(predictions, codes)
-    side = 9.5 if len(codes) <= _MAX_TICKS else 11.0
-    figure = _figure(side, side * 0.9)
-    axes = figure.subplots()
-    image = axes.imshow(
-        np.ma.masked_equal(shares, 0.0),
-        norm=LogNorm(_LEAST_SHARE, 1.0),
-        cmap=ListedColormap(colormaps["Blues"](np.linspace(0.25, 1.0, 256))),  # the lightest blue is not white
-        interpolation="nearest",
-        aspect="equal",
-    )
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, ticks=[0.01, 0.03, 0.1, 0.3, 1.0], extend="min")
-    bar.ax.set_yticklabels(["1 %", "3 %", "10 %", "30 %", "100 %"])
-    bar.set_label("share of the ads with the right code (log scale; white: none)")
-    _draw_groups(axes, codes)
-    axes.set(
-        xlabel="code that the model answered",
-        ylabel="right code",
-        title=f"Confusion matrix of the model: {len(codes)} codes in order, major groups framed",
-    )
-    return figure
-
-
-def _row_shares(predictions: Sequence[Prediction], codes: Sequence[str]) -> NDArray[np.float64]:
-    """Shape [codes, codes]: of the ads with the row's code, the share that got the column's code."""
-    column = {code: index for index, code in enumerate(codes)}
-    counts = np.zeros((len(codes), len(codes)))
-    for (right, answered), count in Counter((item.label, item.predicted) for item in predictions).items():
-        counts[column[right], column[answered]] = count
-    shares: NDArray[np.float64] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
-    return shares
-
-
-def _draw_groups(axes: "Axes", codes: Sequence[str]) -> None:
-    """Frame the diagonal blocks of the major groups; label the codes, or the groups where the codes are too many."""
-    from matplotlib.patches import Rectangle
-
-    groups = Counter(code[0] for code in codes)
-    start, middles = 0, []
-    for size in groups.values():  # the codes are sorted, so groups come in order
-        for draw in (axes.axhline, axes.axvline):
-            draw(start - 0.5, color=_GREY, linewidth=0.4, alpha=0.6)
-        corner = (start - 0.5, start - 0.5)
-        axes.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=_BASELINE, linewidth=1.4))
-        middles.append(start + (size - 1) / 2)
-        start += size
-    if len(codes) <= _MAX_TICKS:
-        axes.set_xticks(range(len(codes)), codes, rotation=90, fontsize=7)
-        axes.set_yticks(range(len(codes)), codes, fontsize=7)
-    else:
-        names = [f"{group}…" for group in groups]
-        axes.set_xticks(middles, names)
-        axes.set_yticks(middles, names)
 
 
 def _calibration(model: Evaluated, baseline: Evaluated) -> "Figure":
@@ -142,12 +93,13 @@ def _calibration(model: Evaluated, baseline: Evaluated) -> "Figure":
         accuracy = [100 * item["accuracy"] for item in side.bins]
         label = f"{side.name} (ECE {100 * side.metrics['ece']:.1f} points)"
         upper.plot(confidence, accuracy, color=color, marker=marker, label=label)
+        upper.vlines(confidence, *_wilson(side), color=color, linewidth=2.5, alpha=0.35)
         middles = [50 * (item["low"] + item["high"]) + shift * width for item in side.bins]
         lower.bar(middles, [100 * item["n"] / total for item in side.bins], width=width, color=color)
     upper.set(
         ylim=(0, 102),
         ylabel="accuracy (% of the ads in the bin)",
-        title="Reliability of the probabilities on the test ads",
+        title="Reliability on the test ads, with 95 % intervals",
     )
     upper.grid(alpha=0.3)
     upper.legend(frameon=False, loc="upper left")
@@ -155,3 +107,88 @@ def _calibration(model: Evaluated, baseline: Evaluated) -> "Figure":
     lower.grid(axis="y", alpha=0.3)
     lower.set_axisbelow(True)
     return figure
+
+
+def _wilson(side: Evaluated) -> tuple[list[float], list[float]]:
+    """Ends of the 95 % Wilson interval of each bin's accuracy, in percent."""
+    lows = [100 * wilson_low(item["accuracy"], item["n"], 1.96) for item in side.bins]
+    highs = [100 - 100 * wilson_low(1 - item["accuracy"], item["n"], 1.96) for item in side.bins]
+    return lows, highs
+
+
+def _abstention(model: Evaluated, baseline: Evaluated) -> "Figure":
+    figure = _figure(6.5, 4.6)
+    axes = figure.subplots()
+    for side, color, marker in ((model, _MODEL, "o"), (baseline, _BASELINE, "s")):
+        found = side.abstention
+        kept = [point for point in found.curve if point.precision is not None]
+        axes.plot(
+            [100 * point.coverage for point in kept],
+            [100 * (point.precision or 0.0) for point in kept],
+            color=color,
+            label=side.name,
+        )
+        _mark(axes, found, None if found.precision is None else found.precision.estimate, color, marker)
+    target = 100 * model.abstention.target
+    axes.axhline(target, color=_GREY, linestyle="--", linewidth=1, label=f"wanted: {target:g} % right")
+    axes.set(
+        xlim=(0, 102),
+        ylim=_range_of(axes),
+        xlabel="ads that are answered, the surest first (%)",
+        ylabel="right answers among them (%)",
+        title="Answering only what is sure",
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="lower left")
+    return figure
+
+
+def _cascade(result: Comparison) -> "Figure":
+    found = result.cascade
+    figure = _figure(6.5, 4.6)
+    axes = figure.subplots()
+    saved, accuracy = (
+        [100 * value for value in values]
+        for values in zip(*((point.coverage, point.accuracy) for point in found.curve), strict=True)
+    )
+    axes.plot(saved, accuracy, color=_MODEL, label="cascade")
+    for place, side, color in ((0, result.model, _MODEL), (100, result.baseline, _BASELINE)):
+        value = 100 * side.metrics["accuracy"]
+        axes.axhline(value, color=color, linestyle=":", linewidth=1)
+        axes.plot([place], [value], color=color, marker="s", linestyle="", label=f"{side.name} alone")
+    _mark(axes, found, found.accuracy.estimate, "black", "o", label="chosen on validation ads")
+    axes.set(
+        xlim=(-2, 102),
+        ylim=_range_of(axes),
+        xlabel="model calls saved: ads that the baseline answers (%)",
+        ylabel="accuracy (% of all ads)",
+        title="Cascade: the baseline answers what it is sure of, the model the rest",
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="best")
+    return figure
+
+
+def _mark(
+    axes: "Axes", found: Selection, value: float | None, color: str, marker: str, label: str | None = None
+) -> None:
+    """The chosen threshold as a point on its curve."""
+    if value is not None:
+        axes.plot(
+            [100 * found.point.coverage],
+            [100 * value],
+            color=color,
+            marker=marker,
+            markersize=8,
+            markeredgecolor="white",
+            linestyle="",
+            label=label,
+            zorder=3,
+            clip_on=False,
+        )
+
+
+def _range_of(axes: "Axes") -> tuple[float, float]:
+    """From a little below the lowest value drawn up to 101 %: small differences near the top must be seen."""
+    lowest = min(float(np.min(line.get_ydata())) for line in axes.get_lines())
+    return max(0.0, lowest - 0.15 * (101.0 - lowest)), 101.0

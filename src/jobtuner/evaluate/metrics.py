@@ -3,7 +3,7 @@
 A right code that the model has no column for counts as wrong everywhere; no row is ever dropped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from jobtuner.errors import DataError, ModelError
 from jobtuner.evaluate.calibration import expected_calibration_error, reliability
-from jobtuner.taxonomy import ancestors
+from jobtuner.evaluate.slices import KINDS, Slice, find_slices, overlap
+from jobtuner.statistics import Interval, bootstrap, macro_f1, mean, ratio, weighted_f1
 
-__all__ = ["bootstrap", "difference", "occupation_metrics", "ranks"]
+__all__ = ["occupation_metrics", "ranks"]
 
-_RESAMPLES = 500
-_INTERVAL = (0.025, 0.975)  # a 95 % interval
 _LOG_FLOOR = float(np.log(1e-15))  # as in scikit-learn's log_loss for float64 before 1.3: a zero stays finite
-_CHUNK = 2_000_000  # drawn rows held at once: 16 MB of indices
 
 
 def occupation_metrics(
@@ -29,6 +27,8 @@ def occupation_metrics(
     top_k: int,
     *,
     seed: int = 0,
+    clusters: Sequence[str] | None = None,
+    training_rows: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Every number of the report for one model.
 
@@ -39,11 +39,16 @@ def occupation_metrics(
         languages: the language of each row.
         top_k: a row counts as right in `top_k_accuracy` when the right code is among so many likeliest ones.
         seed: of the bootstrap.
+        clusters: the near-duplicate cluster of each row; a cluster is resampled whole. None: every row alone.
+        training_rows: code to the number of its training rows; None: no bands of frequency.
 
     Returns:
-        n; top_k; accuracy, macro_f1, weighted_f1, top_k_accuracy, mrr (mean reciprocal rank), ece, all in [0, 1];
-        log_loss (nats, each row at most 34.5); brier in [0, 2]; accuracy_interval and macro_f1_interval ([low, high],
-        95 %); per_language {language: {n, accuracy, macro_f1}}; per_level {level: {n, accuracy}};
+        n; top_k; accuracy, macro_f1, weighted_f1, top_k_accuracy, mrr (mean reciprocal rank), hierarchical_f1 (all in
+        [0, 1], each with a 95 % interval [low, high] under the same name and `_interval`); hierarchical_precision,
+        hierarchical_recall, ece in [0, 1]; log_loss (nats, each row at most 34.5); brier in [0, 2];
+        per_language {language: {n, accuracy, accuracy_interval, macro_f1, ece}};
+        per_level {level: {n, accuracy, accuracy_interval}};
+        per_frequency {head, body, tail: {n, codes, accuracy, accuracy_interval, macro_f1}}, bands with rows only;
         per_label {code: {n, f1}}.
         F1 is averaged over the codes that occur in `gold`, so that two models on the same rows are averaged alike.
 
@@ -51,39 +56,57 @@ def occupation_metrics(
         DataError: no rows, or the lengths do not fit each other.
         ModelError: a score is not a number.
     """
-    from sklearn.metrics import accuracy_score, f1_score
-
     _check(log_probabilities, labels, gold, languages)
     gold_index = _columns(labels, gold)
     best = log_probabilities.argmax(axis=1)
-    codes, right = np.array(gold, dtype=str), best == gold_index
-    predicted = np.array(labels, dtype=str)[best]
-    rank = ranks(log_probabilities, gold_index)
-    present = np.unique(codes)
-    scores = f1_score(codes, predicted, labels=present, average=None, zero_division=0.0)
-    counts = [int((codes == code).sum()) for code in present]
+    predicted, right = [labels[column] for column in best], best == gold_index
+    rank, paths = ranks(log_probabilities, gold_index), overlap(gold, predicted)
+    slices = find_slices(gold, languages, right, paths, training_rows or {})
+    measures = {
+        "accuracy": mean(right),
+        "macro_f1": macro_f1(gold, predicted),
+        "weighted_f1": weighted_f1(gold, predicted),
+        "top_k_accuracy": mean(rank <= top_k),
+        "mrr": mean(np.where(gold_index >= 0, 1.0 / rank, 0.0)),
+        "hierarchical_f1": ratio(2.0 * paths.shared, paths.right + paths.answered),
+    }
+    every = {**measures, **{f"{part.kind}/{part.name}": mean(part.right, part.rows) for part in slices}}
+    found = bootstrap(every, len(gold), seed=seed, groups=clusters)
     confidence = np.exp(log_probabilities.max(axis=1).astype(np.float64))
-    resampled = bootstrap(gold, predicted.tolist(), seed)
+    result: dict[str, Any] = {"n": len(gold), "top_k": top_k}
+    for name in measures:
+        result |= _told(name, found[name])
     return {
-        "n": len(gold),
-        "top_k": top_k,
-        "accuracy": float(accuracy_score(codes, predicted)),
-        "accuracy_interval": _interval(resampled["accuracy"]),
-        "macro_f1": float(scores.mean()),
-        "macro_f1_interval": _interval(resampled["macro_f1"]),
-        "weighted_f1": float(np.average(scores, weights=counts)),
-        "top_k_accuracy": float((rank <= top_k).mean()),
-        "mrr": float(np.where(gold_index >= 0, 1.0 / rank, 0.0).mean()),
+        **result,
+        "hierarchical_precision": paths.precision,
+        "hierarchical_recall": paths.recall,
         "log_loss": _log_loss(log_probabilities, gold_index),
         "ece": expected_calibration_error(reliability(confidence, right)),
         "brier": _brier(log_probabilities, gold_index),
-        "per_language": _per_language(codes, predicted, np.array(languages, dtype=str)),
-        "per_level": _per_level(gold, predicted.tolist()),
-        "per_label": {
-            str(code): {"n": count, "f1": float(score)}
-            for code, count, score in zip(present, counts, scores, strict=True)
-        },
+        **_sliced(slices, found, gold, predicted, confidence),
     }
+
+
+def _sliced(
+    slices: Sequence[Slice],
+    found: Mapping[str, Interval],
+    gold: Sequence[str],
+    predicted: Sequence[str],
+    confidence: NDArray[np.float64],
+) -> dict[str, dict[str, Any]]:
+    truth, answers, per_label = np.array(gold, dtype=str), np.array(predicted, dtype=str), _per_label(gold, predicted)
+    kinds: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+    for part in slices:
+        rows = part.rows
+        values: dict[str, Any] = {"n": int(rows.sum()), **_told("accuracy", found[f"{part.kind}/{part.name}"])}
+        if part.kind == "per_language":
+            values["macro_f1"] = _macro_f1(truth[rows], answers[rows])
+            values["ece"] = expected_calibration_error(reliability(confidence[rows], part.right[rows]))
+        if part.kind == "per_frequency":  # of all rows: false answers from other bands count against a code
+            codes = np.unique(truth[rows]).tolist()
+            values |= {"codes": len(codes), "macro_f1": float(np.mean([per_label[code]["f1"] for code in codes]))}
+        kinds[part.kind][part.name] = values
+    return {**kinds, "per_label": per_label}
 
 
 def ranks(log_probabilities: NDArray[np.float32], gold_index: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -97,55 +120,6 @@ def ranks(log_probabilities: NDArray[np.float32], gold_index: NDArray[np.intp]) 
     ahead = (log_probabilities > own) | ((log_probabilities == own) & before)
     place: NDArray[np.intp] = np.where(gold_index >= 0, 1 + ahead.sum(axis=1), log_probabilities.shape[1] + 1)
     return place
-
-
-def bootstrap(gold: Sequence[str], predicted: Sequence[str], seed: int) -> dict[str, NDArray[np.float64]]:
-    """Accuracy and macro-F1 of 500 samples of the rows drawn with replacement (percentile bootstrap, Efron 1979).
-
-    Equal length and seed draw equal rows, so the results of two models can be subtracted sample by sample.
-
-    Returns:
-        {"accuracy", "macro_f1"}, each of shape [500].
-    """
-    codes, truth = np.unique(np.array(gold, dtype=str), return_inverse=True)
-    guess = _columns(codes.tolist(), predicted)
-    guess[guess < 0] = len(codes)  # one more column for answers that are right nowhere
-    width, count = len(codes) + 1, len(truth)
-    generator = np.random.default_rng(seed)
-    accuracies, averages = [], []
-    size = max(1, min(_RESAMPLES, _CHUNK // count))
-    for start in range(0, _RESAMPLES, size):
-        drawn = generator.integers(0, count, size=(min(size, _RESAMPLES - start), count))
-        offset = np.arange(len(drawn))[:, None] * width
-        right = (truth == guess)[drawn]
-        hits = _count((truth[drawn] + offset)[right], len(drawn), width)
-        truths = _count(truth[drawn] + offset, len(drawn), width)
-        guesses = _count(guess[drawn] + offset, len(drawn), width)
-        present = truths > 0
-        scores = np.divide(2.0 * hits, truths + guesses, out=np.zeros(hits.shape), where=present)
-        accuracies.append(right.mean(axis=1))
-        averages.append(scores.sum(axis=1) / present.sum(axis=1))
-    return {"accuracy": np.concatenate(accuracies), "macro_f1": np.concatenate(averages)}
-
-
-def difference(
-    gold: Sequence[str], predicted: Sequence[str], reference: Sequence[str], seed: int
-) -> dict[str, float | list[float]]:
-    """How much better `predicted` is than `reference` on the same rows, with 95 % intervals (paired bootstrap).
-
-    Returns:
-        accuracy, accuracy_interval, macro_f1, macro_f1_interval; an interval that holds 0 shows no difference.
-    """
-    from sklearn.metrics import accuracy_score
-
-    ours, theirs = bootstrap(gold, predicted, seed), bootstrap(gold, reference, seed)
-    truth = np.array(gold, dtype=str)
-    return {
-        "accuracy": float(accuracy_score(gold, predicted) - accuracy_score(gold, reference)),
-        "accuracy_interval": _interval(ours["accuracy"] - theirs["accuracy"]),
-        "macro_f1": _macro_f1(truth, np.array(predicted, dtype=str)) - _macro_f1(truth, np.array(reference, dtype=str)),
-        "macro_f1_interval": _interval(ours["macro_f1"] - theirs["macro_f1"]),
-    }
 
 
 def _check(scores: NDArray[np.float32], labels: Sequence[str], gold: Sequence[str], languages: Sequence[str]) -> None:
@@ -170,12 +144,8 @@ def _columns(labels: Sequence[str], codes: Sequence[str]) -> NDArray[np.intp]:
     return np.array([column.get(code, -1) for code in codes], dtype=np.intp)
 
 
-def _count(places: NDArray[np.intp], rows: int, width: int) -> NDArray[np.intp]:
-    return np.bincount(places.ravel(), minlength=rows * width).reshape(rows, width)
-
-
-def _interval(values: NDArray[np.float64]) -> list[float]:
-    return [float(value) for value in np.quantile(values, _INTERVAL)]
+def _told(name: str, found: Interval) -> dict[str, float | list[float]]:
+    return {name: found.estimate, f"{name}_interval": [found.low, found.high]}
 
 
 def _log_loss(scores: NDArray[np.float32], gold_index: NDArray[np.intp]) -> float:
@@ -196,25 +166,11 @@ def _macro_f1(gold: NDArray[np.str_], predicted: NDArray[np.str_]) -> float:
     return float(f1_score(gold, predicted, labels=np.unique(gold), average="macro", zero_division=0.0))
 
 
-def _per_language(
-    gold: NDArray[np.str_], predicted: NDArray[np.str_], languages: NDArray[np.str_]
-) -> dict[str, dict[str, float]]:
-    found = {}
-    for language in np.unique(languages):
-        mine = languages == language
-        accuracy = float((gold[mine] == predicted[mine]).mean())
-        macro_f1 = _macro_f1(gold[mine], predicted[mine])
-        found[str(language)] = {"n": int(mine.sum()), "accuracy": accuracy, "macro_f1": macro_f1}
-    return found
+def _per_label(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, dict[str, float]]:
+    from sklearn.metrics import precision_recall_fscore_support
 
-
-def _per_level(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Share of rows whose group at each level is right; a row counts at the levels that its right code has."""
-    path = {code: ancestors(code) for code in {*gold, *predicted}}
-    found = {}
-    for level in range(max(len(path[code]) for code in gold)):
-        pairs = ((path[code], path[guess]) for code, guess in zip(gold, predicted, strict=True))
-        deep = [(truth, guess) for truth, guess in pairs if len(truth) > level]
-        right = sum(truth[level] == guess[level] for truth, guess in deep if len(guess) > level)
-        found[str(level + 1)] = {"n": len(deep), "accuracy": right / len(deep)}
-    return found
+    codes = sorted(set(gold))
+    _, _, scores, counts = precision_recall_fscore_support(gold, predicted, labels=codes, zero_division=0.0)
+    return {
+        code: {"n": int(count), "f1": float(score)} for code, count, score in zip(codes, counts, scores, strict=True)
+    }

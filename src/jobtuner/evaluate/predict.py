@@ -1,16 +1,23 @@
-"""Whatever gives every label a probability."""
+"""Whatever gives every label a probability: the trained model here, or one that a server answers for."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobtuner.config import Config
+from jobtuner.clean import clean_text
+from jobtuner.completions import CompletionsClient
+from jobtuner.config import CleanConfig, Config
 from jobtuner.contracts import TrainedModel
+from jobtuner.labels.walk import Search
 from jobtuner.taxonomy import Taxonomy
 
-__all__ = ["Predictor", "load_predictor"]
+if TYPE_CHECKING:
+    from jobtuner.labels.endpoint import EndpointPredictor
+
+__all__ = ["Predictor", "ask_for_taxonomy", "ask_like_model", "load_predictor"]
 
 
 class Predictor(Protocol):
@@ -25,9 +32,81 @@ class Predictor(Protocol):
 def load_predictor(trained: TrainedModel, config: Config, taxonomy: Taxonomy) -> Predictor:
     """The trained model: 4-bit base and adapter, exactly as they were trained.
 
+    Args:
+        trained: what the train stage made.
+        config: the section evaluate.
+        taxonomy: the one it was trained on.
+
     Raises:
         ModelError: something is missing, or does not fit.
     """
     from jobtuner.scoring import load_adapted
 
-    return load_adapted(trained, taxonomy, config.evaluate.batch_size)
+    settings = config.evaluate
+    return load_adapted(
+        trained,
+        taxonomy,
+        settings.batch_size,
+        search=settings.search,
+        k=settings.top_k,
+        memory_bytes=settings.scoring_memory_mib << 20,
+    )
+
+
+def ask_like_model(
+    client: CompletionsClient, served: str, folder: Path, *, search: Search, k: int, concurrency: int
+) -> "EndpointPredictor":
+    """A server that answers for an exported model: the prompts, labels and temperature are that model's.
+
+    Args:
+        client: the server.
+        served: the server's name for the model.
+        folder: the exported model; its weights are not read.
+        search: which labels are scored exactly, as in `scoring.LabelScorer`.
+        k: labels that the search "top" proves.
+        concurrency: ads under way at once.
+
+    Raises:
+        ConfigError: the search is unknown.
+        ModelError: the folder holds no exported model.
+    """
+    from jobtuner.labels.endpoint import EndpointPredictor
+    from jobtuner.labels.endpoint_tokens import TokenQuestions
+    from jobtuner.scoring import load_prompts
+
+    prompts = load_prompts(folder)
+
+    def ask(text: str) -> TokenQuestions:
+        return TokenQuestions(client, served, prompts.layout, prompts.prompts([text])[0])
+
+    temperature = prompts.settings.temperature
+    return EndpointPredictor(prompts.labels, ask, search=search, k=k, concurrency=concurrency, temperature=temperature)
+
+
+def ask_for_taxonomy(
+    client: CompletionsClient, served: str, taxonomy: Taxonomy, *, search: Search, k: int, concurrency: int
+) -> "EndpointPredictor":
+    """Any server that honours `structured_outputs`: the occupation task's chat, and the taxonomy's codes as answers.
+
+    Args:
+        client: the server.
+        served: the server's name for the model.
+        taxonomy: its labels may be answered.
+        search: which labels are scored exactly.
+        k: labels that the search "top" proves.
+        concurrency: ads under way at once.
+
+    Raises:
+        ConfigError: the search is unknown.
+    """
+    from jobtuner.labels.endpoint import EndpointPredictor
+    from jobtuner.labels.endpoint_chat import ChatQuestions
+    from jobtuner.tasks import get_task
+
+    task, clean = get_task("occupation"), CleanConfig()
+    answers = [task.answer(label) for label in taxonomy.labels]
+
+    def ask(text: str) -> ChatQuestions:
+        return ChatQuestions(client, served, answers, task.messages(clean_text(text, clean).text.strip()))
+
+    return EndpointPredictor(taxonomy.labels, ask, search=search, k=k, concurrency=concurrency)

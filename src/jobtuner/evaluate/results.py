@@ -1,43 +1,74 @@
 """What evaluation finds out about one model, and about model and baseline side by side."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.evaluate.calibration import (
     Bin,
-    apply_temperature,
     expected_calibration_error,
     fit_temperature,
     reliability,
 )
-from jobtuner.evaluate.metrics import difference, occupation_metrics, ranks
+from jobtuner.evaluate.conformal import PredictionSets, calibrated_sets
+from jobtuner.evaluate.metrics import occupation_metrics, ranks
 from jobtuner.evaluate.predict import Predictor
+from jobtuner.evaluate.selective import Answers, Selection, abstention, cascade
+from jobtuner.probabilities import apply_temperature
 from jobtuner.progress import track
 from jobtuner.records import Example, Prediction
+from jobtuner.statistics import Interval, McNemar, mcnemar, paired_bootstrap
 from jobtuner.taxonomy import Taxonomy
 
-__all__ = ["Comparison", "Evaluated", "compare", "evaluate_predictor"]
+__all__ = ["Comparison", "Evaluated", "Measured", "Settings", "compare", "evaluate_predictor", "measure_as_it_is"]
+
+_GAINS: tuple[Literal["macro_f1"], Literal["accuracy"]] = ("macro_f1", "accuracy")
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """One model on the test examples."""
+class Settings:
+    """How to evaluate."""
+
+    batch_size: int
+    """Texts a call of the predictor."""
+    top_k: int
+    """Codes kept in each prediction; also the k of top-k accuracy."""
+    target_precision: float
+    """Share of the kept answers that should be right where a model abstains."""
+    seed: int
+    """Of bootstrap and prediction sets."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model's answers to some examples, and their metrics."""
 
     name: str
-    """How the report calls it: "model" or "baseline"."""
-    temperature: float
-    """Fitted on validation examples; metrics and predictions are those after it was applied."""
-    ece_uncalibrated: float
-    """Expected calibration error on the test examples before the temperature was applied."""
+    """How report and progress call it: "model" or "baseline"."""
     metrics: dict[str, Any]
     """As `metrics.occupation_metrics` returns them."""
     bins: list[Bin]
     predictions: list[Prediction]
-    """One a test example, in their order."""
+    """One an example, in their order."""
+    answers: Answers
+
+
+@dataclass(frozen=True)
+class Evaluated(Measured):
+    """One model on the test examples, after its temperature was applied."""
+
+    temperature: float
+    """Fitted on half of the validation examples."""
+    ece_uncalibrated: float
+    """Expected calibration error on the test examples before the temperature was applied."""
+    held: Answers
+    """Answers to the other half of validation, on which thresholds are chosen."""
+    abstention: Selection
+    sets: list[PredictionSets]
 
 
 @dataclass(frozen=True)
@@ -47,8 +78,11 @@ class Comparison:
     examples: list[Example]
     model: Evaluated
     baseline: Evaluated
-    difference: dict[str, float | list[float]]
-    """Model minus baseline, as `metrics.difference` returns it."""
+    gain: dict[str, Interval]
+    """Model minus baseline: macro_f1 and accuracy, with paired intervals."""
+    mcnemar: McNemar
+    cascade: Selection
+    """The baseline keeps its sure answers, the model answers the rest: coverage is the share of model calls saved."""
     taxonomy: Taxonomy
     base: str
     """Hub id or path of the model's base."""
@@ -60,34 +94,73 @@ def evaluate_predictor(
     predictor: Predictor,
     validation: Sequence[Example],
     test: Sequence[Example],
-    *,
-    batch_size: int,
-    top_k: int,
-    seed: int,
+    training_rows: Mapping[str, int],
+    settings: Settings,
 ) -> Evaluated:
-    """Score the examples, fit the temperature on validation, measure on test.
+    """Score the examples, fit the temperature and choose thresholds on validation, measure on test.
 
     Args:
         name: "model" or "baseline".
         predictor: gives every label a log-probability.
-        validation: examples for the temperature alone.
+        validation: examples for temperature and thresholds alone, a half for each.
         test: examples for everything that is reported.
+        training_rows: code to the number of its training rows.
+        settings: how to evaluate.
+    """
+    fitted, held = _halves(validation)
+    raw = _scores(name, predictor, [*fitted, *held, *test], settings.batch_size)
+    temperature = fit_temperature(raw[: len(fitted)], _gold_index(predictor.labels, fitted))
+    scores = apply_temperature(raw[len(fitted) :], temperature)
+    held_scores, test_scores = scores[: len(held)], scores[len(held) :]
+    held_gold, test_gold = (_gold_index(predictor.labels, rows) for rows in (held, test))
+    held_answers, answers = _answers(held_scores, held_gold), _answers(test_scores, test_gold)
+    clusters, seed = [row.cluster for row in test], settings.seed
+    return Evaluated(
+        name=name,
+        temperature=temperature,
+        ece_uncalibrated=expected_calibration_error(_bins(_answers(raw[-len(test) :], test_gold))),
+        metrics=occupation_metrics(
+            test_scores,
+            predictor.labels,
+            [row.label for row in test],
+            [row.language for row in test],
+            settings.top_k,
+            seed=seed,
+            clusters=clusters,
+            training_rows=training_rows,
+        ),
+        bins=_bins(answers),
+        predictions=_predictions(test_scores, predictor.labels, test, test_gold, settings.top_k),
+        held=held_answers,
+        answers=answers,
+        abstention=abstention(held_answers, answers, settings.target_precision, seed=seed, clusters=clusters),
+        sets=calibrated_sets(held_scores, held_gold, test_scores, test_gold, seed),
+    )
+
+
+def measure_as_it_is(
+    name: str, predictor: Predictor, rows: Sequence[Example], *, batch_size: int, top_k: int, seed: int
+) -> Measured:
+    """Score the examples and measure, with the probabilities as the predictor gives them.
+
+    Args:
+        name: what the progress bar calls the predictor.
+        predictor: gives every label a log-probability.
+        rows: at least one.
         batch_size: texts a call of the predictor.
         top_k: codes kept in each prediction; also the k of top-k accuracy.
         seed: of the bootstrap.
     """
-    raw = _scores(name, predictor, [*validation, *test], batch_size)
-    temperature = fit_temperature(raw[: len(validation)], _gold_index(predictor.labels, validation))
-    scores = apply_temperature(raw[len(validation) :], temperature)
-    gold, languages = [row.label for row in test], [row.language for row in test]
-    gold_index = _gold_index(predictor.labels, test)
-    return Evaluated(
+    scores = _scores(name, predictor, rows, batch_size)
+    gold_index = _gold_index(predictor.labels, rows)
+    answers = _answers(scores, gold_index)
+    gold, languages = [row.label for row in rows], [row.language for row in rows]
+    return Measured(
         name=name,
-        temperature=temperature,
-        ece_uncalibrated=expected_calibration_error(_bins(raw[len(validation) :], gold_index)),
         metrics=occupation_metrics(scores, predictor.labels, gold, languages, top_k, seed=seed),
-        bins=_bins(scores, gold_index),
-        predictions=_predictions(scores, predictor.labels, test, gold_index, top_k),
+        bins=_bins(answers),
+        predictions=_predictions(scores, predictor.labels, rows, gold_index, top_k),
+        answers=answers,
     )
 
 
@@ -96,16 +169,45 @@ def compare(
     model: Evaluated,
     baseline: Evaluated,
     taxonomy: Taxonomy,
+    settings: Settings,
     *,
     base: str,
     base_is_standin: bool,
-    seed: int,
 ) -> Comparison:
     """Put two evaluations of the same examples side by side."""
-    gold = [row.label for row in examples]
+    gold, clusters = [row.label for row in examples], [row.cluster for row in examples]
     ours, theirs = ([item.predicted for item in side.predictions] for side in (model, baseline))
-    gain = difference(gold, ours, theirs, seed)
-    return Comparison(examples, model, baseline, gain, taxonomy, base, base_is_standin)
+    gain: dict[str, Interval] = {
+        metric: paired_bootstrap(gold, ours, theirs, metric, seed=settings.seed, groups=clusters) for metric in _GAINS
+    }
+    return Comparison(
+        examples=examples,
+        model=model,
+        baseline=baseline,
+        gain=gain,
+        mcnemar=mcnemar(gold, ours, theirs),
+        cascade=cascade(
+            (baseline.held, model.held),
+            (baseline.answers, model.answers),
+            seed=settings.seed,
+            clusters=clusters,
+        ),
+        taxonomy=taxonomy,
+        base=base,
+        base_is_standin=base_is_standin,
+    )
+
+
+def _halves(rows: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """Two halves by the hash of the id, whatever the order; a single row is both."""
+    ordered = sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())
+    middle = (len(ordered) + 1) // 2
+    return ordered[:middle], ordered[middle:] or ordered
+
+
+def _answers(scores: NDArray[np.float32], gold_index: NDArray[np.intp]) -> Answers:
+    confidence = np.exp(scores.max(axis=1).astype(np.float64)).clip(max=1.0)  # float32 rounds to a little more than 1
+    return Answers(confidence, scores.argmax(axis=1) == gold_index)
 
 
 def _scores(name: str, predictor: Predictor, rows: Sequence[Example], batch_size: int) -> NDArray[np.float32]:
@@ -123,8 +225,8 @@ def _gold_index(labels: Sequence[str], rows: Sequence[Example]) -> NDArray[np.in
     return np.array([column.get(row.label, -1) for row in rows], dtype=np.intp)
 
 
-def _bins(scores: NDArray[np.float32], gold_index: NDArray[np.intp]) -> list[Bin]:
-    return reliability(np.exp(scores.max(axis=1).astype(np.float64)), scores.argmax(axis=1) == gold_index)
+def _bins(answers: Answers) -> list[Bin]:
+    return reliability(answers.confidence, answers.right)
 
 
 def _predictions(

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,12 @@ from jobtuner.contracts import BaselineModel, EvalReport, PreparedData, TrainedM
 from jobtuner.errors import ContractError, DataError
 from jobtuner.evaluate.predict import Predictor, load_predictor
 from jobtuner.evaluate.report import write_report
-from jobtuner.evaluate.results import Comparison, Evaluated, compare, evaluate_predictor
-from jobtuner.linear import BaselineClassifier
+from jobtuner.evaluate.results import Comparison, Evaluated, Settings, compare, evaluate_predictor
+from jobtuner.linear.classifier import BaselineClassifier
 from jobtuner.records import Example, read_jsonl, write_jsonl
 from jobtuner.taxonomy import Taxonomy
 
-__all__ = ["MAX_VALIDATION", "evaluate", "run"]
-
-MAX_VALIDATION = 500
-"""Validation examples that the temperature is fitted on: one number needs no more, and each costs a forward pass."""
+__all__ = ["evaluate", "run"]
 
 
 def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> EvalReport:
@@ -55,17 +54,23 @@ def evaluate(
     out_dir: Path,
 ) -> EvalReport:
     """What `run` does once both models are loaded."""
-    validation = _examples(prepared, "validation", MAX_VALIDATION)
-    test = _examples(prepared, "test", config.evaluate.max_examples)
-    settings = config.evaluate
+    chosen = config.evaluate
+    validation = _examples(prepared, "validation", chosen.max_validation)
+    test = _examples(prepared, "test", chosen.max_examples)
+    training_rows = Counter(row["label"] for row in read_jsonl(prepared.folder / "train.jsonl"))
+    settings = Settings(chosen.batch_size, chosen.top_k, chosen.target_precision, config.seed)
     ours, theirs = (
-        evaluate_predictor(
-            name, predictor, validation, test, batch_size=settings.batch_size, top_k=settings.top_k, seed=config.seed
-        )
+        evaluate_predictor(name, predictor, validation, test, training_rows, settings)
         for name, predictor in (("model", model), ("baseline", baseline))
     )
     result = compare(
-        test, ours, theirs, taxonomy, base=trained.base, base_is_standin=trained.base_is_standin, seed=config.seed
+        test,
+        ours,
+        theirs,
+        taxonomy,
+        settings,
+        base=trained.base,
+        base_is_standin=trained.base_is_standin,
     )
     _write_results(result, len(validation), out_dir)
     write_report(result, out_dir)
@@ -77,6 +82,8 @@ def evaluate(
         examples=len(test),
         model=ours.metrics,
         baseline=theirs.metrics,
+        gain={name: asdict(interval) for name, interval in result.gain.items()},
+        mcnemar_p=result.mcnemar.p_value,
         temperature=ours.temperature,
     ).save()
 
@@ -107,8 +114,15 @@ def _write_results(result: Comparison, validation_rows: int, out_dir: Path) -> N
     sides = {"model": result.model, "baseline": result.baseline}
     write_jsonl(out_dir / "predictions.jsonl", result.model.predictions)
     write_jsonl(out_dir / "baseline_predictions.jsonl", result.baseline.predictions)
-    metrics = {name: side.metrics for name, side in sides.items()}
-    _write_json(out_dir / "metrics.json", {**metrics, "difference": result.difference})
+    document = {
+        **{name: side.metrics for name, side in sides.items()},
+        "gain": {name: asdict(interval) for name, interval in result.gain.items()},
+        "mcnemar": asdict(result.mcnemar),
+        "abstention": {name: side.abstention.to_json() for name, side in sides.items()},
+        "cascade": result.cascade.to_json(),
+        "prediction_sets": {name: [asdict(item) for item in side.sets] for name, side in sides.items()},
+    }
+    _write_json(out_dir / "metrics.json", document)
     calibration = {name: _calibration(side) for name, side in sides.items()}
     _write_json(out_dir / "calibration.json", {"validation_examples": validation_rows, **calibration})
 

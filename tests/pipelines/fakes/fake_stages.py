@@ -76,7 +76,8 @@ CONTRACTS: dict[str, Callable[..., Contract]] = {
     ),
     "evaluate": lambda **common: EvalReport(
         **common, data_fingerprint="d", model_fingerprint="m", examples=20, model=_metrics(0.8), baseline=_metrics(0.7),
-        temperature=1.0,
+        gain={key: {"estimate": 0.1, "low": -0.012, "high": 0.2} for key in ("macro_f1", "accuracy")},
+        mcnemar_p=0.0213, temperature=1.0,
     ),
     "register": lambda **common: ModelVersion(
         **common, name="jobtuner-occupation", version="3", aliases=["champion"], promoted=True,

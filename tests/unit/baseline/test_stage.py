@@ -8,11 +8,13 @@ from jobtuner.baseline.stage import run
 from jobtuner.config import BaselineConfig, Config
 from jobtuner.contracts import BaselineModel, PreparedData
 from jobtuner.errors import ContractError, DataError
-from jobtuner.linear import BaselineClassifier
+from jobtuner.linear.classifier import BaselineClassifier
 from jobtuner.records import Example, write_jsonl
+from jobtuner.taxonomy import Occupation, Taxonomy
 
 CONFIG = Config(name="test", seed=5, baseline=BaselineConfig(max_features=300, min_count=1))
 WORDS = {"2221": "nurse ward patients", "2512": "developer software backend", "5120": "cook kitchen menu"}
+TAXONOMY = Taxonomy([Occupation(code, {"de": f"{code}kraft"}, "", {"et": [f"{code}ja"]}) for code in WORDS])
 
 
 def rows(split: str, count: int) -> list[Example]:
@@ -27,6 +29,7 @@ def prepared(folder: Path, train: list[Example], validation: list[Example]) -> P
     folder.mkdir(parents=True)
     write_jsonl(folder / "train.jsonl", train)
     write_jsonl(folder / "validation.jsonl", validation)
+    TAXONOMY.save(folder / "taxonomy.json")
     return PreparedData(
         folder=folder,
         fingerprint="d" * 64,
@@ -71,3 +74,13 @@ def test_unfinished_or_empty_input_is_refused(tmp_path: Path) -> None:
     prepared(tmp_path / "prepare", rows("train", 60), [])
     with pytest.raises(DataError, match=r"validation\.jsonl has no rows"):
         run(CONFIG, {"prepare": tmp_path / "prepare"}, tmp_path)
+
+
+def test_the_titles_of_the_taxonomy_are_learnt(tmp_path: Path) -> None:
+    prepared(tmp_path / "prepare", rows("train", 60), rows("validation", 9))
+    out = tmp_path / "baseline"
+    out.mkdir()
+    run(CONFIG, {"prepare": tmp_path / "prepare"}, out)
+    model = BaselineClassifier.load(out)
+    best = model.log_probabilities(["2512kraft", "5120ja"]).argmax(axis=1)
+    assert [model.labels[int(column)] for column in best] == ["2512", "5120"]

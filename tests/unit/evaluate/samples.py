@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from jobtuner.contracts import BaselineModel, PreparedData, TrainedModel
+from jobtuner.evaluate.charts import CHARTS
+from jobtuner.evaluate.results import Comparison, Settings, compare, evaluate_predictor
 from jobtuner.records import Example, write_jsonl
 from jobtuner.taxonomy import Occupation, Taxonomy
 
@@ -35,6 +38,38 @@ class TablePredictor:
         for row, text in enumerate(texts):
             scores[row, self.labels.index(self.answers[text])] = np.log(self._probability)
         return scores
+
+
+def comparison(
+    rows: list[Example],
+    model: TablePredictor,
+    baseline: TablePredictor,
+    *,
+    validation: list[Example] | None = None,
+    occupations: Taxonomy | None = None,
+    standin: bool = True,
+    top_k: int = 3,
+) -> Comparison:
+    """Both predictors on the rows; the first eight serve as validation where no others are given."""
+    settings = Settings(batch_size=64, top_k=top_k, target_precision=0.7, seed=1)
+    counts = {code: 20 * number for number, code in enumerate(model.labels)}
+    ours, theirs = (
+        evaluate_predictor(name, predictor, validation or rows[:8], rows, counts, settings)
+        for name, predictor in (("model", model), ("baseline", baseline))
+    )
+    base = "base" if standin else "Qwen/Qwen2.5-7B-Instruct"
+    known = occupations or taxonomy()
+    return compare(rows, ours, theirs, known, settings, base=base, base_is_standin=standin)
+
+
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write empty files in place of the pictures: drawing takes most of a second each."""
+
+    def draw(result: Comparison, folder: Path) -> None:
+        for name in CHARTS:
+            (folder / name).write_bytes(b"")
+
+    monkeypatch.setattr("jobtuner.evaluate.report.draw_charts", draw)
 
 
 def example(number: int, label: str, language: str, text: str | None = None) -> Example:

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from jobtuner.errors import DataError
 from jobtuner.evaluate.calibration import (
     BINS,
-    apply_temperature,
     expected_calibration_error,
     fit_temperature,
     reliability,
 )
+from jobtuner.probabilities import apply_temperature
 
 
 def honest_world(rows: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,8 +12,8 @@ from jobtuner.config import Config, EvaluateConfig
 from jobtuner.contracts import EvalReport
 from jobtuner.errors import ContractError, DataError
 from jobtuner.evaluate.charts import CHARTS
-from jobtuner.evaluate.stage import MAX_VALIDATION, evaluate, run
-from jobtuner.records import Example, Prediction, read_jsonl
+from jobtuner.evaluate.stage import evaluate, run
+from jobtuner.records import Example, Prediction, read_jsonl, write_jsonl
 from tests.unit.evaluate import samples
 
 LABELS = sorted(samples.TITLES)
@@ -25,8 +27,8 @@ FILES = {
 }
 
 
-def config(batch_size: int = 7, max_examples: int | None = None, seed: int = 5) -> Config:
-    settings = EvaluateConfig(batch_size=batch_size, top_k=2, max_examples=max_examples)
+def config(batch_size: int = 7, max_examples: int | None = None, seed: int = 5, **more: Any) -> Config:
+    settings = EvaluateConfig(batch_size=batch_size, top_k=2, max_examples=max_examples, **more)
     return Config(name="test", seed=seed, evaluate=settings)
 
 
@@ -58,6 +60,12 @@ class World:
         )
 
 
+@pytest.fixture(autouse=True)
+def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.function is not test_writes_all_files_and_the_contract:
+        samples.without_pictures(monkeypatch)
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path, samples.examples(40), samples.examples(20, start=100))
@@ -78,7 +86,17 @@ def test_writes_all_files_and_the_contract(world: World) -> None:
     assert report.baseline["accuracy"] == pytest.approx(10 / 40)
     written = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert (written["model"], written["baseline"]) == (report.model, report.baseline)
-    assert written["difference"]["accuracy"] == pytest.approx(28 / 40)
+    assert written["gain"] == report.gain
+    gain = report.gain["accuracy"]
+    assert gain["estimate"] == pytest.approx(28 / 40)
+    assert 0 < gain["low"] < gain["estimate"] < gain["high"] < 1
+    assert written["mcnemar"] == {"ours_only": 28, "theirs_only": 0, "p_value": report.mcnemar_p}
+    assert report.mcnemar_p < 0.001
+    assert {"model", "baseline"} == set(written["abstention"]) == set(written["prediction_sets"])
+    # The baseline is equally sure of everything, and mostly wrong: the model must answer all.
+    assert (written["cascade"]["point"]["coverage"], written["cascade"]["accuracy"]["estimate"]) == (0.0, 38 / 40)
+    assert written["cascade"]["curve"][0]["accuracy"] == pytest.approx(38 / 40)
+    assert written["cascade"]["curve"][-1]["accuracy"] == pytest.approx(10 / 40)
 
 
 def test_predictions_are_of_the_same_rows_in_the_same_order(world: World) -> None:
@@ -135,9 +153,53 @@ def test_max_examples_takes_the_first_by_hash_whatever_the_order(tmp_path: Path)
 
 
 def test_validation_is_limited(tmp_path: Path) -> None:
-    world = World(tmp_path, samples.examples(8), samples.examples(MAX_VALIDATION + 30, start=100))
-    world.evaluate("out", config(batch_size=100))
-    assert sum(world.model.batches) == MAX_VALIDATION + 8
+    world = World(tmp_path, samples.examples(8), samples.examples(40, start=100))
+    world.evaluate("out", config(batch_size=100, max_validation=11))
+    assert sum(world.model.batches) == 11 + 8
+
+
+def test_one_validation_example_is_enough_to_run(tmp_path: Path) -> None:
+    world = World(tmp_path, samples.examples(8), samples.examples(1, start=100))
+    world.evaluate("out", config())
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    # It promises nothing: no answer is kept, and every set holds all codes.
+    assert document["abstention"]["model"]["point"]["coverage"] == 0.0
+    assert {item["mean_size"] for item in document["prediction_sets"]["model"]} == {4.0}
+
+
+def test_near_duplicates_are_resampled_together(tmp_path: Path) -> None:
+    world = World(tmp_path, [replace(row, cluster="one") for row in samples.examples(40)], samples.examples(20, 100))
+    report = world.evaluate("out", config())
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    # One cluster: every sample holds the same rows, and no interval has a width.
+    assert report.model["accuracy_interval"] == [report.model["accuracy"]] * 2
+    found = [*report.gain.values(), document["cascade"]["accuracy"], document["abstention"]["model"]["accuracy"]]
+    assert all(interval["low"] == interval["high"] for interval in found)
+
+
+def test_training_rows_decide_which_codes_are_rare(world: World) -> None:
+    rows = [samples.example(1000 + k, code, "en") for code, n in (("1111", 120), ("2221", 30)) for k in range(n)]
+    write_jsonl(world.prepared.folder / "train.jsonl", rows)
+    bands = world.evaluate("out", config()).model["per_frequency"]
+    assert {name: (band["codes"], band["n"]) for name, band in bands.items()} == {
+        "head": (1, 10),
+        "body": (1, 10),
+        "tail": (2, 20),
+    }
+
+
+def test_a_target_precision_out_of_reach_keeps_nothing(world: World) -> None:
+    world.evaluate("low", config(target_precision=0.5))
+    world.evaluate("high", config(target_precision=0.99))  # ten right validation answers are not enough for that
+
+    def kept(name: str) -> tuple[float, object]:
+        document = json.loads((world.folder / name / "metrics.json").read_text(encoding="utf-8"))
+        found = document["abstention"]["model"]
+        return found["point"]["coverage"], found["precision"]
+
+    coverage, precision = kept("low")
+    assert coverage == 1.0 and isinstance(precision, dict)
+    assert kept("high") == (0.0, None)
 
 
 def test_same_input_same_fingerprint_other_answers_another(world: World) -> None:

@@ -65,7 +65,8 @@ def trained(config: Config, prepared: PreparedData, tmp_path_factory: pytest.Tem
 def report(trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> EvalReport:
     return EvalReport(
         folder=tmp_path_factory.mktemp("report"), fingerprint="report", data_fingerprint="data",
-        model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, temperature=1.7,
+        model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, gain={},
+        mcnemar_p=1.0, temperature=1.7,
     ).save()  # fmt: skip
 
 
@@ -256,7 +257,8 @@ def test_variants_are_exported_as_they_were_trained(
     trained = run_train(other, {"prepare": prepared.folder}, tmp_path / "trained")
     report = EvalReport(
         folder=tmp_path / "report", fingerprint="report", data_fingerprint="data",
-        model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, temperature=1.0,
+        model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, gain={}, mcnemar_p=1.0,
+        temperature=1.0,
     ).save()  # fmt: skip
     inputs = {"prepare": prepared.folder, "train": trained.folder, "evaluate": report.folder}
     exported = run_export(other, inputs, tmp_path / "exported")
