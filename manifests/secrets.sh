@@ -4,7 +4,8 @@
 #   manifests/secrets.sh            make those that are missing, in the current kubectl context
 #   HF_TOKEN=… manifests/secrets.sh also give pipeline tasks a Hugging Face token
 #
-# It ends with the first API key of the gateway, named "first", shown this once; more: manifests/keys.sh.
+# It ends with the first API key of the gateway, named "first", shown this once (that part needs `make setup`);
+# more keys: manifests/keys.sh.
 #
 # In place of this script: features/external-secrets.
 set -euo pipefail
