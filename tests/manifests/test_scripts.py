@@ -207,7 +207,7 @@ def test_kserves_secret_says_where_the_store_is(tmp_path: Path, objects: Callabl
 _MC = """#!/usr/bin/env bash
 # Notes what is asked, standard input included where mc reads keys from it; a policy attached twice fails, as mc does.
 input=""
-[[ "$*" == *"alias set"* || "$*" == *"user add"* ]] && input=$(cat | base64 -w0)
+[[ "$*" == *"alias set"* || "$*" == *"user add"* || "$*" == *"rule import"* ]] && input=$(cat | base64 -w0)
 echo "$*|$input" >>"$LOG"
 if [[ $1 == admin && $2 == policy && $3 == attach ]]; then
   grep -qx "$5" "$LOG.attached" 2>/dev/null && exit 1
@@ -243,6 +243,11 @@ def test_the_store_is_set_up_with_least_privilege_and_twice(tmp_path: Path) -> N
     assert not [command for command in commands if "pw-" in command]  # passwords never are arguments
     typed = base64.b64decode(next(line for line in lines if line.startswith("admin user add")).partition("|")[2])
     assert typed == b"pipelines\npw-pipelines\n"
+    (rules,) = {line.partition("|")[2] for line in lines if line.startswith("ilm rule import store/jobtuner-artifacts")}
+    (rule,) = json.loads(base64.b64decode(rules))["Rules"]
+    settings = (ROOT / "base" / "platform" / "settings.yaml").read_text(encoding="utf-8")
+    assert f"JOBTUNER_CHECKPOINTS: s3://jobtuner-artifacts/{rule['Filter']['Prefix'].rstrip('/')} " in settings
+    assert rule["Expiration"] == {"Days": 14}
     for bucket in ("jobtuner-data", "jobtuner-artifacts", "jobtuner-models"):
         assert f"mb --ignore-existing store/{bucket}" in commands
     for who, (writes, buckets) in _ACCESS.items():

@@ -30,3 +30,7 @@ grant pipelines write jobtuner-data jobtuner-artifacts jobtuner-models
 grant mlflow write jobtuner-artifacts
 grant gateway read jobtuner-models
 grant serving read jobtuner-models
+
+# Checkpoints of trainings that nobody took up again. `import` replaces the bucket's rules: it may be repeated.
+mc ilm rule import store/jobtuner-artifacts \
+  <<<'{"Rules":[{"ID":"checkpoints","Status":"Enabled","Filter":{"Prefix":"checkpoints/"},"Expiration":{"Days":14}}]}'
