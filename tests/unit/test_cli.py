@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import types
@@ -63,25 +62,24 @@ def prepare_stage(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
 # --- start-up
 
+LIGHT = {"annotated_doc", "attr", "jobtuner", "markdown_it", "mdurl", "pygments", "rich", "shellingham", "typer"}
+"""What draws the help."""
 
-def test_help_loads_nothing_heavy_and_is_quick() -> None:
+
+def test_help_loads_nothing_but_the_command_line() -> None:
+    """Half a second is what `jobtuner --help` may take on an idle machine; what it imports decides that."""
     code = (
         "import sys; sys.argv = ['jobtuner', '--help']\n"
         "from jobtuner.cli import main\n"
         "try:\n    main()\n"
         "finally:\n    print(*sorted(sys.modules), file=sys.stderr)"
     )
-    seconds = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert "Fine-tune, prove, register" in done.stdout
     loaded = set(done.stderr.split())
     assert (HEAVY | {"numpy", "pydantic", "yaml", "jobtuner.config"}) & loaded == set()
-    # Processor time, which other processes on the machine change little; the rule is half a second on an idle one.
-    assert min(seconds) < 0.5, seconds
+    foreign = {name.partition(".")[0] for name in loaded} - set(sys.stdlib_module_names)
+    assert {name for name in foreign if not name.startswith("_")} <= LIGHT
 
 
 def test_help_names_every_command() -> None:

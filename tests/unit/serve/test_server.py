@@ -75,6 +75,8 @@ def test_the_log_is_json_without_the_ad(server: tuple[Path, str]) -> None:
     assert httpx.post(f"{url}/v1/occupations", json={"ads": [{"text": "EXPLODE Geheimwort"}]}).status_code == 500
     response = httpx.get(f"{url}/v1/models")
     assert "server" not in response.headers
+    # An answer is sent before its line is written: three requests and a crash.
+    wait_until(lambda: len(log.read_text(encoding="utf-8").splitlines()) >= before + 4)
     text = log.read_text(encoding="utf-8")
     assert "Geheimwort" not in text
     lines = [json.loads(line) for line in text.splitlines()[before:]]
