@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["Neighbours"]
 
 _COMMON = 1000  # rows; a feature in more of them costs most of the time and tells least (its IDF is low)
+_TITLE = 0.7  # of a title's similarity: of rows that are about as near, those that people labelled know more
 _CHUNK = 256  # texts compared at once: some 256 × 20,000 similarities of 12 bytes = 60 MB
 
 
@@ -18,7 +19,7 @@ class Neighbours:
     """Label shares among the training rows with the largest cosine similarity.
 
     Args:
-        rows: features of the training rows, length 1, shape [rows, features]; kept in half precision.
+        rows: features of the training rows, of length at most 1, shape [rows, features]; kept in half precision.
         targets: label shares of the training rows, shape [rows, labels].
         count: neighbours a text.
     """
@@ -28,12 +29,16 @@ class Neighbours:
         self._columns = self._rows.T.tocsr()
 
     @classmethod
-    def of(cls, rows: "csr_matrix", targets: "csr_matrix", count: int) -> "Neighbours":
-        """Neighbours among all rows, without the features that more than 1,000 of them share."""
+    def of(cls, rows: "csr_matrix", targets: "csr_matrix", count: int, labelled: int) -> "Neighbours":
+        """Neighbours among all rows, without the features that more than 1,000 of them share.
+
+        The first `labelled` rows are labelled ones; the others, titles of a taxonomy, count as 0.7 times as similar.
+        """
         from scipy.sparse import csr_matrix, diags
 
         frequency = np.bincount(rows.indices, minlength=rows.shape[1])
-        kept = csr_matrix(rows @ diags((frequency <= _COMMON).astype(np.float32)))
+        trust = np.where(np.arange(rows.shape[0]) < labelled, 1.0, _TITLE).astype(np.float32)
+        kept = csr_matrix(diags(trust) @ rows @ diags((frequency <= _COMMON).astype(np.float32)))
         kept.eliminate_zeros()
         return cls(kept, targets, count)
 

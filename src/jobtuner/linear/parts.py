@@ -52,7 +52,9 @@ class NgramModel:
         )
         importance = rows.weights(config.taxonomy_weight)
         weights, bias = fit_softmax(matrix, rows.targets, importance, orders, config.learning_rate, on_epoch)
-        neighbours = Neighbours.of(matrix, rows.targets, config.neighbours) if _has_neighbours(config) else None
+        neighbours = None
+        if _has_neighbours(config):
+            neighbours = Neighbours.of(matrix, rows.targets, config.neighbours, rows.labelled)
         stored = StoredWeights.of(weights, config.weights, config.prune)
         return cls(features, stored, bias, neighbours, config.neighbour_share)
 

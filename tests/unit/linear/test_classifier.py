@@ -192,6 +192,14 @@ def test_the_nearest_rows_are_heard() -> None:
     assert alone.labels[int(alone.log_probabilities(["nurse"]).argmax())] == "2221"
 
 
+def test_a_labelled_row_is_heard_before_a_title_that_is_a_little_nearer() -> None:
+    texts = ["nurse care ward"] + [f"ward nurse {k}" for k in range(5)] + [f"care menu {k}" for k in range(5)]
+    labels = ["2221"] * 6 + ["5120"] * 5
+    config = CONFIG.model_copy(update={"neighbours": 1, "neighbour_share": 0.99})
+    model = BaselineClassifier(config).fit(texts, labels, titles=[TitleRow("nurse care", "5120", "en")])
+    assert model.labels[int(model.log_probabilities(["nurse care"]).argmax())] == "2221"
+
+
 @pytest.mark.parametrize("weights", ["float32", "int8"])
 @pytest.mark.parametrize("prune", [0.0, 0.2])
 def test_variants_agree_with_the_standard_and_survive_saving(weights: str, prune: float, tmp_path: Path) -> None:
