@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from jobtuner import prefix
 from jobtuner.config import load_config
+from jobtuner.labels import prefix
 from jobtuner.labels.layout import TrieLayout
 from jobtuner.labels.scores import joint_log_probabilities, label_log_probabilities
 from jobtuner.labels.search import search_labels
