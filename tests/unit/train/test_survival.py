@@ -1,5 +1,6 @@
 """Training that is killed, preempted, damaged or led astray, on a real 4-bit model with an adapter and dropout."""
 
+import contextlib
 import json
 import os
 import random
@@ -116,16 +117,16 @@ def test_killed_and_resumed_is_the_same_to_the_last_bit(
 @pytest.mark.slow
 def test_five_kills_at_random_moments_of_one_run(victims: Victims, whole: dict[str, Any], tmp_path: Path) -> None:
     """From outside, whatever the process is doing; then five runs of one kill each at a random step."""
-    chance, kills = random.Random(5), 0
-    while kills < 5:
+    chance, code, kills = random.Random(5), -1, 0
+    while code != 0 and kills < 5:
         number = victims.start(tmp_path / "run", training=ACCUMULATING, every=1)
         time.sleep(chance.uniform(0.3, 1.5))
-        os.kill(number, signal.SIGKILL)
-        code, result, _ = victims.wait(tmp_path / "run")
+        with contextlib.suppress(ProcessLookupError):  # on a fast machine it may be through before its kill
+            os.kill(number, signal.SIGKILL)
+        code, result, said = victims.wait(tmp_path / "run")
         kills += 1
-        if code == 0:
-            break
-    _, result, said = victims.run(tmp_path / "run", training=ACCUMULATING, every=1)
+    if code != 0:
+        _, result, said = victims.run(tmp_path / "run", training=ACCUMULATING, every=1)
     assert same(result, whole), said
     for step in chance.sample(range(1, 18), 5):
         folder = tmp_path / f"step-{step}"
