@@ -41,7 +41,7 @@ NEEDS = {
     # A million ads × 2 kB = 2 GiB, their shingles for near-duplicates as much again. Long ads take three times that.
     "prepare": Need(cpu="2", memory="4Gi", memory_limit="12Gi", hours=4),
     # Runs beside "train": 3 + 4 CPUs and 8 + 16 GiB fit on one node. A million ads × 100 terms × 12 bytes = 1.1 GiB,
-    # weights of 436 codes × 2^19 terms × 8 bytes = 1.7 GiB, both twice while it fits.
+    # weights of 3,007 codes × 2 views × 80,000 terms × 4 bytes = 1.8 GiB, both twice while it fits.
     "baseline": Need(cpu="3", memory="8Gi", memory_limit="16Gi", hours=4),
     # torch and CUDA 4 GiB, one shard of the base at a time 4 GiB, data 2 GiB, /dev/shm 1 GiB = 11 GiB; the rest is page
     # cache, through which a 7 B base of 15.2 GB is read. A retry goes on from the last checkpoint.
