@@ -1,0 +1,48 @@
+"""The recipe: YAML plus overrides in, one validated and frozen `Config` out.
+
+Nothing is read from the environment here, and no stage sees YAML: a recipe is checked as a whole, every mistake is
+reported at once, and the result travels through a run as one JSON artifact.
+"""
+
+from jobtuner.config.baseline import BaselineConfig
+from jobtuner.config.data import (
+    CleanConfig,
+    Columns,
+    DataConfig,
+    DeduplicateConfig,
+    GenerateConfig,
+    PromptConfig,
+    SplitConfig,
+    TaxonomyConfig,
+)
+from jobtuner.config.model import STANDIN, LoraSettings, ModelConfig, QuantizationConfig, StandinConfig
+from jobtuner.config.recipe import Config, load_config, recipe_names
+from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
+from jobtuner.config.training import CheckpointConfig, TrainingConfig
+
+__all__ = [
+    "STANDIN",
+    "BaselineConfig",
+    "CheckpointConfig",
+    "CleanConfig",
+    "Columns",
+    "Config",
+    "DataConfig",
+    "DeduplicateConfig",
+    "DeployConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "GateConfig",
+    "GenerateConfig",
+    "LoraSettings",
+    "ModelConfig",
+    "PromptConfig",
+    "QuantizationConfig",
+    "RegisterConfig",
+    "SplitConfig",
+    "StandinConfig",
+    "TaxonomyConfig",
+    "TrainingConfig",
+    "load_config",
+    "recipe_names",
+]

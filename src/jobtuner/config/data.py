@@ -1,0 +1,103 @@
+"""The data: where rows come from, how they are cleaned, split and turned into prompts."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jobtuner.config.section import Count, Section, Share
+
+__all__ = [
+    "CleanConfig",
+    "Columns",
+    "DataConfig",
+    "DeduplicateConfig",
+    "GenerateConfig",
+    "PromptConfig",
+    "SplitConfig",
+    "TaxonomyConfig",
+]
+
+
+class Columns(Section):
+    """Which column (or JSON key) of the input holds what."""
+
+    text: str = "text"
+    label: str = "label"
+    language: str | None = "language"
+    """None: the input does not say; every row counts as "und"."""
+    id: str | None = None
+    """None: file name and row number serve as id."""
+    group: str | None = None
+    """Rows with the same value never cross a split (employer, re-post id)."""
+
+
+class GenerateConfig(Section):
+    """The built-in generator of multilingual ads."""
+
+    languages: Sequence[Literal["en", "es", "fr", "de", "da"]] = ("en", "es", "fr", "de", "da")
+    ads_per_unit: Count = 24
+    """Ads per unit group *and* language."""
+    noise: Share = 0.3
+    """Share of ads with typos, HTML, shouting or emoji."""
+    untitled: Share = 0.25
+    """Share of ads whose heading does not name the occupation: the body must be read."""
+
+
+class DataConfig(Section):
+    """Where the labelled rows come from."""
+
+    input: str | None = None
+    """Path or URI of a file or folder; None: generate."""
+    columns: Columns = Columns()
+    generate: GenerateConfig = GenerateConfig()
+    max_rejected: Share = 0.5
+    """Fail when a larger share of the rows is rejected: the mapping is probably wrong."""
+    max_rows: Count | None = None
+    """Read no more rows than this (a quick trial); None: all."""
+
+
+class TaxonomyConfig(Section):
+    """The label set."""
+
+    path: str | None = None
+    """JSONL or CSV with at least `code`; None: the built-in sample of ISCO-08 unit groups."""
+    level: int | None = Field(default=None, ge=1)
+    """Keep codes of this hierarchy level as labels (ISCO-08: 4 = unit groups); None: the deepest codes."""
+
+
+class CleanConfig(Section):
+    """Text cleaning."""
+
+    min_chars: int = Field(default=3, ge=1)
+    max_chars: Count = 2000
+    """Longer texts are cut at a word; the data card counts them."""
+    personal_data: bool = True
+    """Replace e-mail and street addresses, URLs, handles, IBANs and phone numbers by [EMAIL], [ADDRESS] and so on."""
+
+
+class DeduplicateConfig(Section):
+    """Near-duplicates by MinHash over character shingles, verified by exact Jaccard similarity."""
+
+    threshold: Share = 0.85
+    """Jaccard similarity from which two texts belong to one cluster."""
+    shingle: int = Field(default=5, ge=2)
+    """Characters a shingle."""
+    permutations: int = Field(default=64, ge=16)
+    """Hash functions; more find borderline pairs more surely and cost time."""
+
+
+class SplitConfig(Section):
+    """Train, validation, test: whole clusters only."""
+
+    validation: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
+    test: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.15
+    min_label_rows: int = Field(default=3, ge=1)
+    """Labels with fewer rows are rejected, each row with its reason: they cannot be learnt and tested."""
+
+
+class PromptConfig(Section):
+    """How an ad becomes a prompt (the wording itself lives in `jobtuner.tasks`)."""
+
+    max_ad_tokens: int = Field(default=512, ge=8)
+    """Ads are cut to this many tokens; the answer never is."""

@@ -1,0 +1,181 @@
+"""A recipe read, overridden and validated as a whole."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from jobtuner.config.baseline import BaselineConfig
+from jobtuner.config.data import (
+    CleanConfig,
+    DataConfig,
+    DeduplicateConfig,
+    PromptConfig,
+    SplitConfig,
+    TaxonomyConfig,
+)
+from jobtuner.config.model import LoraSettings, ModelConfig, QuantizationConfig
+from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
+from jobtuner.config.section import Section
+from jobtuner.config.training import CheckpointConfig, TrainingConfig
+from jobtuner.errors import ConfigError
+
+__all__ = ["Config", "load_config", "recipe_names"]
+
+
+class Config(Section):
+    """Everything a run needs to know."""
+
+    name: str
+    """Name of the recipe."""
+    seed: int = Field(default=17, ge=0, lt=2**32)
+    task: Literal["occupation"] = "occupation"
+    data: DataConfig = DataConfig()
+    taxonomy: TaxonomyConfig = TaxonomyConfig()
+    clean: CleanConfig = CleanConfig()
+    deduplicate: DeduplicateConfig = DeduplicateConfig()
+    split: SplitConfig = SplitConfig()
+    prompt: PromptConfig = PromptConfig()
+    baseline: BaselineConfig = BaselineConfig()
+    model: ModelConfig = ModelConfig()
+    quantization: QuantizationConfig = QuantizationConfig()
+    lora: LoraSettings = LoraSettings()
+    training: TrainingConfig = TrainingConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateConfig = GateConfig()
+    register_: RegisterConfig = Field(default=RegisterConfig(), alias="register")
+    export: ExportConfig = ExportConfig()
+    deploy: DeployConfig = DeployConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not value or not value.replace("_", "").replace("-", "").replace(".", "").isalnum():
+            raise ValueError(f"'{value}' may hold letters, digits, '.', '_' and '-' only")
+        return value
+
+    def save(self, path: Path) -> None:
+        """Write the config as JSON, the form in which it travels through a run."""
+        path.write_text(self.to_json(), encoding="utf-8")
+
+    def to_json(self) -> str:
+        """The config as stable JSON: equal configs give equal text."""
+        return json.dumps(self.model_dump(mode="json", by_alias=True), ensure_ascii=False, indent=1, sort_keys=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a config that `save` wrote.
+
+        Raises:
+            ConfigError: the file is missing, unreadable, or not a valid config.
+        """
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"The config {path} cannot be read: {error}.") from error
+        except ValidationError as error:
+            raise ConfigError(_explain(error, str(path))) from error
+
+    def digest(self, *sections: str) -> str:
+        """SHA-256 over the named sections (all when none is named): the part of a cache key that settings make up."""
+        data = self.model_dump(mode="json", by_alias=True)
+        chosen = {name: data[name] for name in sections} if sections else data
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with JobTuner."""
+    folder = resources.files("jobtuner.recipes")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_config(recipe: str, overrides: Mapping[str, str] | None = None) -> Config:
+    """Read a recipe by name or path, lay the overrides over it and validate the whole.
+
+    Args:
+        recipe: name of a built-in recipe, or path of a YAML file.
+        overrides: dotted key to value as YAML text, e.g. {"training.epochs": "2", "data.input": "ads.csv"}.
+
+    Raises:
+        ConfigError: no such recipe, unreadable YAML, or invalid values; lists every mistake at once.
+    """
+    text, where = _recipe_text(recipe)
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"Recipe {where} is not readable YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"Recipe {where} holds a {type(data).__name__}; a mapping of sections is needed.")
+    data.setdefault("name", Path(recipe).stem if Path(recipe).suffix else recipe)
+    for key, value in (overrides or {}).items():
+        _override(data, key, value)
+    try:
+        # By way of JSON: it has lists where Python would ask for tuples, and no dates or other YAML surprises.
+        return Config.model_validate_json(json.dumps(data))
+    except TypeError as error:
+        raise ConfigError(f"Recipe {where} holds a value that JSON has no form for: {error}.") from error
+    except ValidationError as error:
+        raise ConfigError(_explain(error, where)) from error
+
+
+def _recipe_text(recipe: str) -> tuple[str, str]:
+    path = Path(recipe)
+    if path.suffix in {".yaml", ".yml"} or path.exists():
+        try:
+            return path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"Recipe file {path} cannot be read: {error}.") from error
+    if recipe in recipe_names():
+        return (resources.files("jobtuner.recipes") / f"{recipe}.yaml").read_text(encoding="utf-8"), recipe
+    close = difflib.get_close_matches(recipe, recipe_names(), n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    raise ConfigError(
+        f"There is no recipe '{recipe}'.{hint} Built-in recipes: {', '.join(recipe_names())}; "
+        "or give the path of a YAML file."
+    )
+
+
+def _override(data: dict[str, Any], key: str, value: str) -> None:
+    *parents, last = key.split(".")
+    node = data
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"The override {key}={value} goes through '{parent}', which is a value and no section.")
+        node = child
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"The override {key}={value} is not readable YAML: {error}") from error
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"  {key}: unknown key.{_near_key(item['loc'])}")
+        elif item["type"] == "missing":
+            lines.append(f"  {key}: is missing.")
+        else:
+            lines.append(f"  {key}: got {item['input']!r}; {item['msg']}.")
+    count = len(lines)
+    noun = "mistake" if count == 1 else "mistakes"
+    return f"Recipe {where} has {count} {noun}:\n" + "\n".join(lines)
+
+
+def _near_key(location: tuple[int | str, ...]) -> str:
+    section: Any = Config
+    for part in location[:-1]:
+        fields_of = {info.alias or name: info for name, info in section.model_fields.items()}
+        section = fields_of[str(part)].annotation
+    accepted = [info.alias or name for name, info in section.model_fields.items()]
+    close = difflib.get_close_matches(str(location[-1]), accepted, n=1)
+    return f" Did you mean '{close[0]}'?" if close else f" Accepted: {', '.join(accepted)}."
