@@ -48,13 +48,15 @@ class DataConfig(Section):
     """Where the labelled rows come from."""
 
     input: str | None = None
-    """Path or URI of a file or folder; None: generate."""
+    """Path, file://, s3://bucket/key, or hf://NAME[:config][@revision][#split] of a file or folder; None: generate."""
     columns: Columns = Columns()
     generate: GenerateConfig = GenerateConfig()
     max_rejected: Share = 0.5
     """Fail when a larger share of the rows is rejected: the mapping is probably wrong."""
     max_rows: Count | None = None
     """Read no more rows than this (a quick trial); None: all."""
+    max_bytes: Count = 100_000_000_000
+    """Bytes that the input's files may unfold to, together: a zip bomb ends here, not at a full disk or memory."""
 
 
 class TaxonomyConfig(Section):

@@ -15,7 +15,7 @@ from jobtuner.errors import DataError
 from jobtuner.prepare.card import Cleaning, render_card
 from jobtuner.prepare.deduplicate import assign_clusters, find_exact
 from jobtuner.prepare.labels import LabelResolver
-from jobtuner.prepare.sources import Rejected, read_rows
+from jobtuner.prepare.sources import Rejected, read_location
 from jobtuner.prepare.split import SPLITS, Row, assign
 from jobtuner.prepare.synthesize import generate_ads, generated_count
 from jobtuner.progress import track
@@ -101,7 +101,7 @@ def _read(config: Config, downloads: Path) -> Iterator[JobAd | Rejected]:
         rows = generate_ads(data.generate, config.seed)
     else:
         label, total = "Reading rows", None
-        rows = read_rows(fetch(data.input, downloads), data.columns)
+        rows = read_location(data.input, data.columns, downloads, data.max_bytes)
     seen: set[str] = set()
     with track(label, total=min(total, data.max_rows or total) if total else data.max_rows) as bar:
         for row in itertools.islice(rows, data.max_rows):
