@@ -80,12 +80,18 @@ def test_what_is_not_there_is_named(folder: Path, tmp_path: Path) -> None:
         (f"hf://{folder}:other#train", r"cannot be loaded: BuilderConfig 'other' not found"),
         (f"hf://{folder}@main", "a local folder has no revisions; leave @main out"),
         (f"hf://{tmp_path}/none", "there is no folder"),
-        ("hf://bad!!", "there is no such data set"),
     ):
         with pytest.raises(DataError, match=message):
             list(read_location(location, COLUMNS, tmp_path))
     with pytest.raises(DataError, match=r"no column 'text' \(data\.columns\.text\)|no column 'ad'"):
         list(read_location(f"hf://{folder}#train", Columns(text="ad", language=None), tmp_path))
+
+
+def test_names_that_the_hub_cannot_have_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # the name is looked at before any request
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    with pytest.raises(DataError, match=r"there is no such data set .*Write hf://NAME"):
+        list(read_location("hf://bad!!", COLUMNS, tmp_path))
 
 
 def test_without_a_network_the_message_says_what_helps(tmp_path: Path) -> None:
