@@ -5,6 +5,8 @@ import gzip
 import hashlib
 import io
 import json
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +16,16 @@ from typing import Any
 
 from jobtuner.errors import TaxonomyError
 
-__all__ = ["MAJOR_GROUPS", "LabelTrie", "Occupation", "Taxonomy", "ancestors", "builtin_taxonomy", "load_taxonomy"]
+__all__ = [
+    "MAJOR_GROUPS",
+    "LabelTrie",
+    "Occupation",
+    "Taxonomy",
+    "ancestors",
+    "builtin_taxonomy",
+    "load_taxonomy",
+    "normalise_title",
+]
 
 MAJOR_GROUPS = {
     "0": "Armed forces occupations",
@@ -41,6 +52,8 @@ class Occupation:
     description: str = ""
     alternatives: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Language to other titles: what a classifier may learn from, and no one is shown."""
+    group: bool = False
+    """A heading of the hierarchy that no ad is labelled with."""
 
     def all_titles(self) -> Iterator[tuple[str, str]]:
         """Language and text of every title and alternative."""
@@ -56,30 +69,43 @@ class Occupation:
 def ancestors(code: str) -> list[str]:
     """The path from the top group down to the code itself.
 
-    Digits count one level each, parts behind dots one level each: "2512" gives 2, 25, 251, 2512; "2512.4" adds 2512.4.
+    Digits and letters count one level each, parts behind dots one level each: "2512" gives 2, 25, 251, 2512; "2512.4"
+    adds 2512.4; "11-1011" gives 1, 11, 11-1 and so on.
     """
     head, *rest = code.split(".")
-    path = [head[:end] for end in range(1, len(head) + 1)]
+    path = [head[:end] for end in range(1, len(head) + 1) if head[end - 1].isalnum() or end == len(head)]
     for part in rest:
         path.append(f"{path[-1]}.{part}")
     return path
 
 
+def normalise_title(text: str) -> str:
+    """The form in which titles are compared: NFC, case folded, one space for all that is no letter, digit, + or #."""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    return " ".join(_NO_WORD.sub(" ", folded).split())
+
+
+_NO_WORD = re.compile(r"[^\w+#]|_")
+
+
 class Taxonomy:
     """A set of occupation codes.
 
-    `labels` are the codes that a model may answer: those of `level` where one is given, else the deepest ones (no other
-    code extends them).
+    `labels` are the codes that a model may answer: those of `level` where one is given; else, where groups are marked,
+    all that are none (ESCO's occupations, some of which extend others); else the deepest ones (no other code extends
+    them).
     """
 
     def __init__(self, occupations: Iterable[Occupation], level: int | None = None) -> None:
         self.occupations = {item.code: item for item in sorted(occupations, key=lambda item: item.code)}
         self.level = level
-        if level is None:
+        if level is not None:
+            self.labels = [code for code in self.occupations if len(ancestors(code)) == level]
+        elif any(item.group for item in self.occupations.values()):
+            self.labels = [code for code, item in self.occupations.items() if not item.group]
+        else:
             inner = {parent for code in self.occupations for parent in ancestors(code)[:-1]}
             self.labels = [code for code in self.occupations if code not in inner]
-        else:
-            self.labels = [code for code in self.occupations if len(ancestors(code)) == level]
         if len(self.labels) < 2:
             raise TaxonomyError(
                 f"The taxonomy has {len(self.labels)} codes to choose from at level {level}; at least 2 are needed. "
@@ -97,28 +123,61 @@ class Taxonomy:
 
     @cached_property
     def version(self) -> str:
-        """First 16 hex digits of the SHA-256 over codes, titles, alternatives and the label level."""
+        """First 16 hex digits of the SHA-256 over codes, titles, alternatives, groups and the label level."""
         rows = [
-            [item.code, dict(item.titles), item.description, *([item.alternatives] if item.alternatives else [])]
+            [
+                item.code,
+                dict(item.titles),
+                item.description,
+                *([item.alternatives] if item.alternatives else []),
+                *(["group"] if item.group else []),
+            ]
             for item in self.occupations.values()
         ]
         text = json.dumps([self.level, rows], ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    @cached_property
-    def _by_title(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for code in self.labels:
-            for title in self.occupations[code].titles.values():
-                found.setdefault(title.casefold().strip(), code)
-        return found
+    def resolve(self, label: str, language: str | None = None) -> str | None:
+        """The code that a label of the input means: a code of this taxonomy's labels, or a title in any language.
 
-    def resolve(self, label: str) -> str | None:
-        """The code that a label of the input means: a code of this taxonomy's labels, or a title in any language."""
+        None, too, where a title means several codes: `candidates` names them.
+        """
         label = label.strip()
         if label in self.occupations:
             return label if label in self._label_set else None
-        return self._by_title.get(label.casefold())
+        found = self.candidates(label, language)
+        return found[0] if len(found) == 1 else None
+
+    def candidates(self, text: str, language: str | None = None, *, alternatives: bool = True) -> list[str]:
+        """The labels whose title, else whose other titles, say this, as `normalise_title` compares.
+
+        Args:
+            text: a title in any language.
+            language: titles of this language go before all others ("chef" is no cook in French).
+            alternatives: whether other titles count; a code's own title goes before those of its language.
+        """
+        key = normalise_title(text)
+        found = [index.get(key, []) for index in (self._title_index, self._alternative_index)[: 1 + alternatives]]
+        own = [[code for code, spoken in entries if spoken == language] for entries in found]
+        every = [[code for code, _ in entries] for entries in found]
+        return next((sorted(set(codes)) for codes in (*own, *every) if codes), [])
+
+    @cached_property
+    def _title_index(self) -> dict[str, list[tuple[str, str]]]:
+        index: dict[str, list[tuple[str, str]]] = {}
+        for code in self.labels:
+            for language, title in self.occupations[code].titles.items():
+                index.setdefault(normalise_title(title), []).append((code, language))
+        return index
+
+    @cached_property
+    def _alternative_index(self) -> dict[str, list[tuple[str, str]]]:
+        index: dict[str, list[tuple[str, str]]] = {}
+        for code in self.labels:
+            for language, others in self.occupations[code].alternatives.items():
+                for other in others:
+                    index.setdefault(normalise_title(other), []).append((code, language))
+        return index
 
     @cached_property
     def _label_set(self) -> frozenset[str]:
@@ -144,6 +203,7 @@ class Taxonomy:
                 "titles": dict(item.titles),
                 "description": item.description,
                 **({"alternatives": item.alternatives} if item.alternatives else {}),
+                **({"group": True} if item.group else {}),
             }
             for item in self.occupations.values()
         ]
@@ -173,10 +233,10 @@ def load_taxonomy(
 ) -> Taxonomy:
     """Read a user's taxonomy.
 
-    Accepted: JSONL (also .gz) with `code` and `titles` {language: title} or `title`, `title_<language>`, and lists of
-    other titles in `alt_<language>`; CSV with the columns code, title (or label) and optionally language (or lang), one
-    row a title, or code, title_<language> …. Of several titles in one language the first is the title, the others are
-    alternatives.
+    Accepted: JSONL (also .gz) with `code` and `titles` {language: title} or `title`, `title_<language>`, lists of other
+    titles in `alt_<language>`, and `group`: true for a heading that is no label; CSV with the columns code, title (or
+    label) and optionally language (or lang), one row a title, or code, title_<language> …. Of several titles in one
+    language the first is the title, the others are alternatives.
 
     Args:
         path: local file.
@@ -197,6 +257,7 @@ def load_taxonomy(
     titles: dict[str, dict[str, str]] = {}
     others: dict[str, dict[str, list[str]]] = {}
     descriptions: dict[str, str] = {}
+    groups: set[str] = set()
     for number, row in enumerate(rows, start=1):
         code = str(row.get(code_column) or "").strip()
         if not code:
@@ -204,9 +265,14 @@ def load_taxonomy(
         _add_titles(row | {"title": row.get(title_column)}, titles.setdefault(code, {}), others.setdefault(code, {}))
         description = row.get("description") or row.get("description_en") or ""
         descriptions.setdefault(code, str(description))
+        if row.get("group") is True:
+            groups.add(code)
     if not titles:
         raise TaxonomyError(f"The taxonomy {path} is empty: at least two codes are needed.")
-    return Taxonomy([Occupation(code, titles[code], descriptions[code], others[code]) for code in titles], level=level)
+    return Taxonomy(
+        [Occupation(code, titles[code], descriptions[code], others[code], code in groups) for code in titles],
+        level=level,
+    )
 
 
 def _csv_rows(text: str) -> list[dict[str, Any]]:

@@ -50,6 +50,9 @@ class DataConfig(Section):
     input: str | None = None
     """Path, file://, s3://bucket/key, or hf://NAME[:config][@revision][#split] of a file or folder; None: generate."""
     columns: Columns = Columns()
+    label_by: Literal["code", "title", "alternative"] = "alternative"
+    """What the label column holds: codes; or titles in any language, too; or alternative titles of the taxonomy, too.
+    Titles are compared without case and punctuation; one that means several codes is rejected with their names."""
     generate: GenerateConfig = GenerateConfig()
     max_rejected: Share = 0.5
     """Fail when a larger share of the rows is rejected: the mapping is probably wrong."""

@@ -121,13 +121,13 @@ def _clean(
     rows: Sequence[JobAd | Rejected], config: Config, taxonomy: Taxonomy, cleaning: Cleaning, rejected: list[Rejected]
 ) -> Iterator[JobAd]:
     """Yield the usable ads with clean text and the taxonomy's code as label; put the others into `rejected`."""
-    resolver = LabelResolver(taxonomy)
+    resolver = LabelResolver(taxonomy, config.data.label_by)
     with track("Cleaning text", total=len(rows)) as bar:
         for row in rows:
             bar.advance()
             if isinstance(row, Rejected):
                 continue
-            code, kind, reason = resolver.resolve(row.label or "")
+            code, kind, reason = resolver.resolve(row.label or "", row.language)
             if code is None:
                 rejected.append(_reject(row, kind, reason))
                 continue
