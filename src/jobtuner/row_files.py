@@ -68,13 +68,14 @@ def form_of(path: Path) -> str | None:
     return next((form for form in _FORMS if any(name.endswith(form + packing) for packing in _PACKINGS)), None)
 
 
-def raw_rows(path: Path, check: CheckColumns, budget: Budget) -> Iterator[Row | str]:
+def raw_rows(path: Path, check: CheckColumns | None = None, budget: Budget | None = None) -> Iterator[Row | str]:
     """Yield the rows of one file as mappings, and what is no row as the reason in words.
 
     Args:
         path: a file whose name says its form.
-        check: looks at the file's columns. Rows of JSON differ in their keys: it is called with all of them at the end.
-        budget: bounds what is read.
+        check: looks at the file's columns; None: any will do. Rows of JSON differ in their keys: it is called with
+            all of them at the end.
+        budget: bounds what is read; None: only the file's packing ratio is watched.
 
     Raises:
         DataError: bytes that are not UTF-8, a file that is cut or damaged or larger than allowed; what `check` raises.
@@ -82,7 +83,12 @@ def raw_rows(path: Path, check: CheckColumns, budget: Budget) -> Iterator[Row | 
     readers = {
         ".jsonl": _jsonl_rows, ".json": _json_rows, ".csv": _csv_rows, ".tsv": _csv_rows, ".parquet": _parquet_rows
     }  # fmt: skip
-    return readers[form_of(path) or ".jsonl"](path, check, budget)
+    return readers[form_of(path) or ".jsonl"](path, check or _any_columns, budget or Budget())
+
+
+def _any_columns(present: Collection[str]) -> None:
+    """Take a file with whatever columns it has."""
+    del present
 
 
 @contextmanager

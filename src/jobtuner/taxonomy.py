@@ -20,6 +20,7 @@ __all__ = [
     "MAJOR_GROUPS",
     "LabelTrie",
     "Occupation",
+    "OccupationCollector",
     "Taxonomy",
     "ancestors",
     "builtin_taxonomy",
@@ -254,25 +255,66 @@ def load_taxonomy(
         raise TaxonomyError(f"The taxonomy {path} cannot be read: {error}. UTF-8 JSONL or CSV is accepted.") from error
     name = path.name.removesuffix(".gz")
     rows = _csv_rows(text) if name.endswith(".csv") else _jsonl_rows(text, path)
-    titles: dict[str, dict[str, str]] = {}
-    others: dict[str, dict[str, list[str]]] = {}
-    descriptions: dict[str, str] = {}
-    groups: set[str] = set()
+    collected = OccupationCollector()
     for number, row in enumerate(rows, start=1):
         code = str(row.get(code_column) or "").strip()
         if not code:
             raise TaxonomyError(f"{path}, row {number}: no `{code_column}`. Its fields are {sorted(map(str, row))}.")
-        _add_titles(row | {"title": row.get(title_column)}, titles.setdefault(code, {}), others.setdefault(code, {}))
-        description = row.get("description") or row.get("description_en") or ""
-        descriptions.setdefault(code, str(description))
-        if row.get("group") is True:
-            groups.add(code)
-    if not titles:
+        collected.add_row(code, row | {"title": row.get(title_column)})
+    if not collected:
         raise TaxonomyError(f"The taxonomy {path} is empty: at least two codes are needed.")
-    return Taxonomy(
-        [Occupation(code, titles[code], descriptions[code], others[code], code in groups) for code in titles],
-        level=level,
-    )
+    return Taxonomy(collected.occupations(), level=level)
+
+
+class OccupationCollector:
+    """Puts occupations together from rows that each say something about one code.
+
+    The first title of a language is the title, the others are alternatives; the first description counts.
+    """
+
+    def __init__(self) -> None:
+        self._titles: dict[str, dict[str, str]] = {}
+        self._others: dict[str, dict[str, list[str]]] = {}
+        self._descriptions: dict[str, str] = {}
+        self._groups: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._titles)
+
+    def add(self, code: str, titles: Iterable[tuple[str, str]], description: str = "", group: bool = False) -> None:
+        """Add what one row says.
+
+        Args:
+            code: the code.
+            titles: language and text.
+            description: in English where there is a choice.
+            group: whether the code is a heading that no ad is labelled with.
+        """
+        first, others = self._titles.setdefault(code, {}), self._others.setdefault(code, {})
+        for language, text in titles:
+            known = [first.setdefault(language, text), *others.get(language, [])]
+            if text not in known:
+                others.setdefault(language, []).append(text)
+        if description:
+            self._descriptions.setdefault(code, description)
+        if group:
+            self._groups.add(code)
+
+    def add_row(self, code: str, row: Mapping[str, Any]) -> None:
+        """Add a row with the columns that `load_taxonomy` accepts."""
+        said = list(_titles(row).items())
+        for key, value in row.items():
+            if str(key).startswith("alt_") and isinstance(value, list):
+                said += [(str(key).removeprefix("alt_"), str(other)) for other in value if other]
+        description = row.get("description") or row.get("description_en") or ""
+        self.add(code, said, str(description), row.get("group") is True)
+
+    def occupations(self) -> list[Occupation]:
+        """All codes, in the order in which they came."""
+        return [
+            Occupation(code, titles, self._descriptions.get(code, ""), self._others[code], code in self._groups)
+            for code, titles in self._titles.items()
+        ]
 
 
 def _csv_rows(text: str) -> list[dict[str, Any]]:
@@ -294,29 +336,20 @@ def _jsonl_rows(text: str, path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+_TITLE_COLUMN = re.compile(r"title_([a-z]{2,3}(?:-\w+)?)")  # title_de; title_short is no language's
+
+
 def _titles(row: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     if isinstance(row.get("titles"), dict):
         found.update({str(language): str(title) for language, title in row["titles"].items() if title})
     for key, value in row.items():
-        if str(key).startswith("title_") and value:
-            found.setdefault(str(key).removeprefix("title_"), str(value))
+        if (match := _TITLE_COLUMN.fullmatch(str(key))) and value:
+            found.setdefault(match[1], str(value))
     title = row.get("title") or row.get("label")
     if title:
         found.setdefault(str(row.get("language") or row.get("lang") or "en"), str(title))
     return found
-
-
-def _add_titles(row: Mapping[str, Any], titles: dict[str, str], others: dict[str, list[str]]) -> None:
-    """Put what one row says into the titles and alternatives of its code."""
-    said = list(_titles(row).items())
-    for key, value in row.items():
-        if str(key).startswith("alt_") and isinstance(value, list):
-            said += [(str(key).removeprefix("alt_"), str(other)) for other in value if other]
-    for language, text in said:
-        known = [titles.setdefault(language, text), *others.get(language, [])]
-        if text not in known:
-            others.setdefault(language, []).append(text)
 
 
 class LabelTrie:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from jobtuner.taxonomy import Taxonomy, ancestors
 
-__all__ = ["LabelResolver"]
+__all__ = ["LabelForm", "LabelResolver"]
 
 LabelForm = Literal["code", "title", "alternative"]
 
