@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from jobtuner.completions import CompletionsClient
 from jobtuner.errors import ModelError
+from jobtuner.reference import distance_to_reference
 from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["PROBE", "Classifier", "Endpoint", "Predictor", "connect"]
+
+_MOST_DISTANT = 0.1
+"""Total variation between the same weights in bfloat16 here and there; other weights of one base differ by 0.3 to 1."""
 
 PROBE = "Registered nurse, night shift, city hospital"
 """The ad that a model is asked about to see whether it answers."""
@@ -79,7 +83,11 @@ def connect(endpoint: Endpoint, folder: Path) -> Classifier:
     )
     served = client.model(endpoint.served_model)
     model = ServedModel(client, served, folder, concurrency=endpoint.concurrency)
-    scores = model.log_probabilities([PROBE])
-    if not np.isfinite(scores).all():
-        raise ModelError(f"{endpoint.url} answers with numbers that are no probabilities. Is '{served}' this model?")
+    distance = distance_to_reference(model, folder)
+    if not distance <= _MOST_DISTANT:
+        raise ModelError(
+            f"'{served}' at {endpoint.url} is not the model in {folder}: on its reference questions the probabilities "
+            f"differ by {distance:.2f} (total variation; up to {_MOST_DISTANT} is rounding). Serve that folder, or "
+            "give the folder of what is served."
+        )
     return model
