@@ -101,9 +101,9 @@ class LabelPrompts:
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", taxonomy: Taxonomy, settings: InferenceSettings) -> None:
-        from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
+        from jobtuner.tasks import PromptEncoder, get_label_task, prompt_hash
 
-        task = get_task(settings.task)
+        task = get_label_task(settings.task)
         _check(settings, prompt_hash(task, tokenizer), taxonomy)
         self.taxonomy, self.settings, self.labels = taxonomy, settings, list(settings.labels)
         self.encoder = PromptEncoder(task, tokenizer, settings.max_ad_tokens)
