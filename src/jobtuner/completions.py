@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from jobtuner.errors import ConfigError, DeployError
 
-__all__ = ["KEY_VARIABLE", "CompletionsClient"]
+__all__ = ["KEY_VARIABLE", "CompletionsClient", "base_url"]
 
 KEY_VARIABLE = "JOBTUNER_ENDPOINT_KEY"
 
@@ -50,7 +50,7 @@ class CompletionsClient:
     ) -> None:
         import httpx
 
-        self.url = _base_url(url)
+        self.url = base_url(url)
         key = os.environ.get(KEY_VARIABLE)
         self._attempts, self._pause = attempts, pause
         self._http = httpx.Client(
@@ -126,7 +126,12 @@ class CompletionsClient:
             raise self.wrong(f"no JSON but {_short(response.text)}") from error
 
 
-def _base_url(url: str) -> str:
+def base_url(url: str) -> str:
+    """The address with its final /v1.
+
+    Raises:
+        ConfigError: it is no address, or holds a password.
+    """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigError(f"--endpoint {url} is no address; give one such as http://127.0.0.1:8000/v1.")

@@ -54,6 +54,17 @@ def _serve(
     timeout: Annotated[
         float | None, _server("Seconds a request to the server may take.", show_default="30", min=0.1)
     ] = None,
+    skills_model: Annotated[
+        str | None, _server("Its name for the model or adapter behind /v1/skills.", metavar="NAME", show_default="none")
+    ] = None,
+    letter_model: Annotated[
+        str | None,
+        _server("Its name for the model or adapter behind /v1/cover-letters.", metavar="NAME", show_default="none"),
+    ] = None,
+    chat_model: Annotated[
+        list[str] | None,
+        _server("Another of its models that /v1/chat/completions may be asked for. May be repeated.", metavar="NAME"),
+    ] = None,
     cascade: Annotated[
         bool, _cascade("Let the baseline answer where it is sure enough, the model the rest.", "--cascade")
     ] = False,
@@ -79,6 +90,9 @@ def _serve(
         endpoint=_endpoint(endpoint, served_model=served_model, concurrency=concurrency, timeout=timeout),
         cascade=CascadeChoice(baseline, cascade_precision, cascade_threshold) if wanted else None,
         keys=keys,
+        skills_model=skills_model,
+        letter_model=letter_model,
+        chat_models=tuple(chat_model or ()),
     )
     log_as_json()
     serve(offer, host, port)

@@ -14,13 +14,17 @@ from jobtuner.serve.keys import KeyRing
 from jobtuner.serve.metrics import Metrics
 from jobtuner.serve.middleware import BodyLimit, KeyCheck, RequestLog
 from jobtuner.serve.observers import Audience, Observer
+from jobtuner.serve.passthrough import add_passthrough
 from jobtuner.serve.schemas import ModelCard, ModelList, OccupationsRequest, OccupationsResponse, State
 from jobtuner.serve.scorer import Batching, Scorer
+from jobtuner.serve.texts import add_letters, add_skills
+from jobtuner.serve.upstream import Upstream
+from jobtuner.serve.writers import Writer
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["Settings", "create_app", "known_paths"]
+__all__ = ["Settings", "Texts", "create_app", "known_paths"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,20 @@ class Settings:
     run."""
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Models that answer in text, and the server that they are asked of."""
+
+    skills: Writer | None = None
+    """None: there is no /v1/skills."""
+    letters: Writer | None = None
+    """None: there is no /v1/cover-letters."""
+    upstream: Upstream | None = None
+    """None: nothing is passed through."""
+    open_models: frozenset[str] = frozenset()
+    """Names that may be asked for by the OpenAI-compatible paths."""
+
+
 def create_app(
     classifier: Classifier,
     *,
@@ -55,6 +73,7 @@ def create_app(
     keys: KeyRing | None = None,
     cascade: Cascade | None = None,
     observers: Sequence[Observer] = (),
+    texts: Texts | None = None,
     stopping: threading.Event | None = None,
 ) -> "FastAPI":
     """The application around a loaded model.
@@ -65,11 +84,13 @@ def create_app(
         keys: who may ask; None: everybody.
         cascade: what answers before the model; None: the model answers all.
         observers: see every answer, outside the requests.
+        texts: models that answer in text.
         stopping: set when the process is about to end: no longer ready, and no connection is kept.
     """
     from fastapi import FastAPI
 
     limits = settings if settings is not None else Settings()
+    written = texts if texts is not None else Texts()
     ending = stopping if stopping is not None else threading.Event()
     metrics = Metrics(classifier)
     scorer = Scorer(classifier, limits.workers, limits.queue, limits.batching)
@@ -84,6 +105,8 @@ def create_app(
         for item in (scorer, cheap, audience):
             if item is not None:
                 item.close()
+        if written.upstream is not None:
+            await written.upstream.close()
 
     app = FastAPI(
         title="JobTuner",
@@ -97,7 +120,13 @@ def create_app(
     )
     guarded: dict[str, Any] = {"dependencies": _told_in_openapi()} if keys is not None else {}
     _add_occupations(app, classifier, desk, guarded)
-    _add_information(app, classifier, guarded)
+    if written.skills is not None:
+        add_skills(app, written.skills, limits.answer_seconds, guarded)
+    if written.letters is not None:
+        add_letters(app, written.letters, limits.answer_seconds, guarded)
+    if written.upstream is not None:
+        add_passthrough(app, written.upstream, written.open_models, guarded)
+    _add_information(app, classifier, written.open_models, guarded)
     _add_states(app, scorer, metrics, limits.probe_seconds, ending)
     add_error_forms(app)
     # The one added last is the outer one.
@@ -141,11 +170,13 @@ def _add_occupations(app: "FastAPI", classifier: Classifier, desk: Desk, guarded
         return OccupationsResponse(model_version=classifier.model_version, results=results)
 
 
-def _add_information(app: "FastAPI", classifier: Classifier, guarded: dict[str, Any]) -> None:
+def _add_information(
+    app: "FastAPI", classifier: Classifier, open_models: frozenset[str], guarded: dict[str, Any]
+) -> None:
     created = int(time.time())
     answers = errors(429, 500, guarded=bool(guarded))
 
-    @app.get("/v1/models", summary="The served model", responses=answers, **guarded)
+    @app.get("/v1/models", summary="The served models", responses=answers, **guarded)
     async def models() -> ModelList:
         card = ModelCard(
             id=classifier.model_version,
@@ -153,7 +184,8 @@ def _add_information(app: "FastAPI", classifier: Classifier, guarded: dict[str, 
             fingerprint=classifier.fingerprint,
             taxonomy_version=classifier.taxonomy.version,
         )
-        return ModelList(data=[card])
+        others = [ModelCard(id=name, created=created) for name in sorted(open_models - {card.id})]
+        return ModelList(data=[card, *others])
 
 
 def _add_states(
