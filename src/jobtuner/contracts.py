@@ -18,6 +18,7 @@ from jobtuner.errors import ContractError
 
 __all__ = [
     "CONTRACT_FILE",
+    "PARITY_FILE",
     "BaselineModel",
     "Contract",
     "Deployment",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 CONTRACT_FILE = "contract.json"
+PARITY_FILE = "parity.jsonl"
+"""Of an exported model: id, text, language, label and the merged model's answer of each prompt of the parity check."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,8 +186,8 @@ class ModelVersion(Contract):
 class ExportedModel(Contract):
     """Merged weights ready to serve.
 
-    Files: parity.json, and model/ with config, safetensors, tokenizer, inference.json, taxonomy.json, reference.json
-    and baseline/.
+    Files: model/ (config, safetensors, tokenizer, inference.json, taxonomy.json, reference.json, baseline/), adapter/
+    (PEFT, safetensors), parity.json, parity.jsonl (the prompts of the parity check with the merged model's answers).
     """
 
     model_fingerprint: str
@@ -195,10 +198,12 @@ class ExportedModel(Contract):
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment(Contract):
-    """An endpoint that passed its smoke test. Files: smoke_test.json, server.log."""
+    """An endpoint that passed its smoke test. Files: smoke_test.json, and of a local one server.log."""
 
     target: str
+    """local, kserve, or none: nothing was deployed, since the gate has not promoted the model."""
     url: str
+    """Empty where nothing was deployed."""
     model_version: str
     checks: list[dict[str, Any]]
     """One entry an ad asked: language, expected, answered, probability, valid."""

@@ -87,7 +87,7 @@ STAGES: dict[str, Stage] = {
             contracts.ModelVersion,
             False,
         ),
-        Stage("deploy", ("prepare", "register", "export"), (*_COMMON, "deploy"), contracts.Deployment, False),
+        Stage("deploy", ("prepare", "register", "export"), (*_COMMON, "lora", "deploy"), contracts.Deployment, False),
     )
 }
 

@@ -15,6 +15,7 @@ from jobtuner.config.data import (
     SplitConfig,
     TaxonomyConfig,
 )
+from jobtuner.config.kserve import KServeConfig
 from jobtuner.config.model import STANDIN, LoraSettings, ModelConfig, QuantizationConfig, StandinConfig
 from jobtuner.config.recipe import Config, load_config, recipe_names
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
@@ -34,6 +35,7 @@ __all__ = [
     "ExportConfig",
     "GateConfig",
     "GenerateConfig",
+    "KServeConfig",
     "LoraSettings",
     "ModelConfig",
     "PromptConfig",

@@ -11,11 +11,11 @@ import numpy as np
 
 from jobtuner.cascade import BASELINE_FOLDER
 from jobtuner.config import Config
-from jobtuner.contracts import EvalReport, ExportedModel, PreparedData, TrainedModel
+from jobtuner.contracts import PARITY_FILE, EvalReport, ExportedModel, PreparedData, TrainedModel
 from jobtuner.errors import ModelError
 from jobtuner.export.merge import merge
 from jobtuner.progress import track
-from jobtuner.records import Example, read_jsonl
+from jobtuner.records import Example, read_jsonl, write_jsonl
 from jobtuner.reference import write_reference
 from jobtuner.scoring import TAXONOMY_FILE, InferenceSettings, load_adapted, load_exported
 from jobtuner.taxonomy import Taxonomy
@@ -46,7 +46,9 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
         shutil.copy2(prepared.folder / "taxonomy.json", folder / TAXONOMY_FILE)
         _write_settings(settings, trained, report, folder)
         bar.advance()
-    found = parity(trained, folder, prepared, config, report.temperature)
+    shutil.copytree(trained.folder / "adapter", out_dir / "adapter")
+    found, answers = parity(trained, folder, prepared, config, report.temperature)
+    write_jsonl(out_dir / PARITY_FILE, answers)
     (out_dir / "parity.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     if found["label_agreement"] < config.export.min_label_agreement:
         raise ModelError(
@@ -77,14 +79,16 @@ def _write_settings(settings: InferenceSettings, trained: TrainedModel, report: 
 
 def parity(
     trained: TrainedModel, folder: Path, prepared: PreparedData, config: Config, temperature: float
-) -> dict[str, float]:
+) -> tuple[dict[str, float], list[dict[str, str]]]:
     """Agreement of the merged model with base + adapter on the first validation prompts by id.
 
     Returns:
-        examples, label_agreement in [0, 1], and max_abs_difference of the calibrated probabilities.
+        examples, label_agreement in [0, 1], and max_abs_difference of the calibrated probabilities; and a row a prompt:
+        id, text, language, label, and what the merged model answered: a served copy of it must answer the same.
     """
     rows = [Example.from_json(row) for row in read_jsonl(prepared.folder / "validation.jsonl")]
-    texts = [item.text for item in sorted(rows, key=lambda item: item.id)[: config.export.parity_examples]]
+    asked = sorted(rows, key=lambda item: item.id)[: config.export.parity_examples]
+    texts = [item.text for item in asked]
     taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
     with track("Parity check", total=2, unit="models") as bar:
         before = load_adapted(trained, taxonomy).log_probabilities(texts).astype(np.float64) / temperature
@@ -94,11 +98,16 @@ def parity(
         write_reference(merged, folder)
         bar.advance()
     before -= np.log(np.exp(before).sum(axis=1, keepdims=True))
-    return {
+    found = {
         "examples": float(len(texts)),
         "label_agreement": float((before.argmax(axis=1) == after.argmax(axis=1)).mean()),
         "max_abs_difference": float(np.abs(np.exp(before) - np.exp(after)).max()),
     }
+    answers = [merged.labels[column] for column in after.argmax(axis=1)]
+    return found, [
+        {"id": item.id, "text": item.text, "language": item.language, "label": item.label, "answered": answer}
+        for item, answer in zip(asked, answers, strict=True)
+    ]
 
 
 def _fingerprint(folder: Path) -> str:

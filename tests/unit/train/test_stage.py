@@ -242,7 +242,7 @@ def test_export_fails_where_merged_and_adapted_disagree(
     save_file(weights, unlike / "model" / "model.safetensors", metadata={"format": "pt"})
     from jobtuner.export.stage import parity
 
-    found = parity(TrainedModel.load(broken), unlike / "model", prepared, strict, report.temperature)
+    found, _ = parity(TrainedModel.load(broken), unlike / "model", prepared, strict, report.temperature)
     assert found["label_agreement"] < 1.0
 
 
