@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import checks, keys, model, pipeline, plan, registry, serve, stage, taxonomy
+from jobtuner.cli import checks, keys, log, model, monitor, pipeline, plan, registry, serve, stage, taxonomy
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -52,6 +52,8 @@ stage.add_to(app)
 model.add_to(app)
 serve.add_to(app)
 keys.add_to(app)
+log.add_to(app)
+monitor.add_to(app)
 registry.add_to(app)
 plan.add_to(app)
 taxonomy.add_to(app)
