@@ -189,8 +189,8 @@ class ModelVersion(Contract):
 class ExportedModel(Contract):
     """Merged weights ready to serve.
 
-    Files: model/ (config, safetensors, tokenizer, inference.json, taxonomy.json, reference.json, baseline/), adapter/
-    (PEFT, safetensors), parity.json, parity.jsonl (the prompts of the parity check with the merged model's answers).
+    Files: model/ (config, safetensors, tokenizer, inference.json, taxonomy.json, known_answers.json, baseline/),
+    adapter/ (PEFT, safetensors), parity.json, parity.jsonl (the prompts of the parity check with the merged answers).
     """
 
     model_fingerprint: str

@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM
 from jobtuner.completions import KEY_VARIABLE
 from jobtuner.config import CleanConfig
 from jobtuner.errors import DeployError, ModelError
+from jobtuner.known_answers import write_known_answers
 from jobtuner.models import load_tokenizer
-from jobtuner.reference import write_reference
 from jobtuner.scoring import TAXONOMY_FILE, InferenceSettings, load_exported
 from jobtuner.serve.assembly import Offer, build
 from jobtuner.serve.backend import Endpoint, connect
@@ -46,7 +46,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, standin: Standin, taxonom
         model_version="nurses/1",
         abstain_below=0.9,
     ).save(folder)
-    write_reference(load_exported(folder), folder)
+    write_known_answers(load_exported(folder), folder)
     return folder
 
 
@@ -101,7 +101,7 @@ def test_the_name_the_reference_and_the_servers_understanding_are_checked(
         connect(fast(url), exported)
     server.knows_token_ids = True
     without = shutil.copytree(exported, tmp_path / "model")
-    (without / "reference.json").unlink()
+    (without / "known_answers.json").unlink()
     with pytest.raises(ModelError, match="exported by an earlier version"):
         connect(fast(url), without)
     with pytest.raises(DeployError, match="1 attempts"):
