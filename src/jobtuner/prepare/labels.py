@@ -15,11 +15,11 @@ class LabelResolver:
     `padded` counts the rows whose label got its leading zeros back ("110" → "0110").
     """
 
-    def __init__(self, taxonomy: Taxonomy) -> None:
+    def __init__(self, taxonomy: Taxonomy, hints: int = _HINTS) -> None:
         self.padded = 0
         self._taxonomy = taxonomy
         self._answers: dict[str, tuple[str | None, str, str]] = {}
-        self._hints = 0
+        self._hints = hints
         self._padded_labels: set[str] = set()
         self._widths = sorted({len(code) for code in taxonomy.labels if code.isdecimal()})
 
@@ -54,9 +54,9 @@ class LabelResolver:
         return None
 
     def _near(self, label: str) -> str:
-        if self._hints >= _HINTS:
+        if not self._hints:
             return ""
-        self._hints += 1
+        self._hints -= 1
         code = self._near_code(label) or self._near_title(label)
         return f"{code} ({self._taxonomy.title(code)})" if code else ""
 

@@ -222,7 +222,7 @@ def _parquet_rows(path: Path, wanted: Mapping[str, str]) -> Iterator[Row | str]:
         raise DataError(f"{path} is no readable Parquet file ({error}). Write it again.") from error
 
 
-def _to_ad(row: Row, row_id: str, columns: Columns) -> JobAd | Rejected:
+def _to_ad(row: Row, row_id: str, columns: Columns) -> JobAd | Rejected:  # noqa: PLR0911  # one return a reason
     """One row as an ad; the first thing that is wrong with it is the reason to reject it."""
     text, label = row.get(columns.text), row.get(columns.label)
     language = row.get(columns.language) if columns.language else None
@@ -245,8 +245,28 @@ def _to_ad(row: Row, row_id: str, columns: Columns) -> JobAd | Rejected:
     tag = _language(language)
     if tag is None:
         return rejected("unknown language", f" '{_shown(language)}': ISO 639-1 codes such as en are accepted")
-    group = row.get(columns.group) if columns.group else None
-    return JobAd(row_id, _well_formed(text), code, tag, None if group in (None, "") else _well_formed(str(group)))
+    date = _optional(row, columns.date)
+    if date is not None and not _DATE.match(date):
+        return rejected("no date", f": '{date[:40]}' in column '{columns.date}' is not as 2026-01-31")
+    return JobAd(
+        row_id,
+        _well_formed(text),
+        code,
+        tag,
+        group=_optional(row, columns.group),
+        employer=_optional(row, columns.employer),
+        title=_optional(row, columns.title),
+        date=date,
+        translation_of=_optional(row, columns.translation_of),
+    )
+
+
+_DATE = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d])")
+
+
+def _optional(row: Row, column: str | None) -> str | None:
+    value = row.get(column) if column else None
+    return None if value in (None, "") else _well_formed(str(value))
 
 
 def _label(value: Any) -> tuple[str | None, tuple[str, str]]:
