@@ -66,10 +66,10 @@ def _checks(rule: RuleConfig) -> Iterable["Check"]:
     from pandera.pandas import Check
 
     if rule.min_length or rule.max_length:
-        yield Check.str_length(min_value=rule.min_length, max_value=rule.max_length, name=rule.name)
+        yield Check.str_length(min_value=rule.min_length, max_value=rule.max_length, error=rule.name)
     if rule.allowed:
-        yield Check.isin(list(rule.allowed), name=rule.name)
+        yield Check.isin(list(rule.allowed), error=rule.name)
     if rule.pattern is not None:
-        yield Check.str_contains(rule.pattern, name=rule.name)
+        yield Check.str_contains(rule.pattern, error=rule.name)
     if rule.not_null:
-        yield Check(lambda values: values.notna(), ignore_na=False, name=rule.name)
+        yield Check(lambda values: values.notna(), ignore_na=False, error=rule.name)

@@ -13,7 +13,6 @@ from jobtuner.config import SplitConfig
 __all__ = ["SPLITS", "Row", "assign"]
 
 SPLITS = ("train", "validation", "test")
-_CARRY = 1.0  # rows that a label may hand on to the next one, so that rounding does not add up
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +52,19 @@ def assign(rows: Sequence[Row], config: SplitConfig, seed: int) -> list[str]:
         seed: another seed gives another split.
     """
     clusters = _clusters(rows, seed)
-    sides = _by_date(clusters, config) if config.by == "date" else _by_label(clusters, config)
+    sides = _by_date(clusters, config) if config.by == "date" else _by_label(clusters, config, seed)
     _complete_training(rows, sides)
     return [sides[row.cluster] for row in rows]
 
 
-def _by_label(clusters: Sequence[_Cluster], config: SplitConfig) -> dict[str, str]:
+def _by_label(clusters: Sequence[_Cluster], config: SplitConfig, seed: int) -> dict[str, str]:
+    """Each label by itself: new rows of one label move nothing of the others."""
     by_label: dict[str, list[_Cluster]] = defaultdict(list)
     for cluster in clusters:
         by_label[cluster.label].append(cluster)
     sides: dict[str, str] = {}
-    carry = {"test": 0.0, "validation": 0.0}
-    for label in sorted(by_label):
-        sides.update(_assign_label(by_label[label], config, carry))
+    for label, members in by_label.items():
+        sides.update(_assign_label(members, config, _chance(seed, f"label {label}")))
     return sides
 
 
@@ -118,8 +117,8 @@ def _chance(seed: int, name: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _assign_label(clusters: list[_Cluster], config: SplitConfig, carry: dict[str, float]) -> dict[str, str]:
-    """Split the clusters of one label; `carry` holds what rounding owes each side and is updated."""
+def _assign_label(clusters: list[_Cluster], config: SplitConfig, luck: float) -> dict[str, str]:
+    """Split the clusters of one label; `luck` in [0, 1) decides where rounding goes, so that over labels it is fair."""
     order = _interleave(clusters)
     sides = dict.fromkeys((cluster.name for cluster in clusters), "train")
     if len(order) < 3:
@@ -131,13 +130,10 @@ def _assign_label(clusters: list[_Cluster], config: SplitConfig, carry: dict[str
     largest = max(order, key=lambda item: (item.size, item.chance))
     free = [cluster for cluster in order if cluster is not largest]
     for side, share, reserve in (("test", config.test, 1), ("validation", config.validation, 0)):
-        target = share * rows + carry[side]
-        chosen = _fill(free, target, len(free) - reserve)
+        chosen = _fill(free, share * rows, len(free) - reserve, luck)
         names = {cluster.name for cluster in chosen}
         free = [cluster for cluster in free if cluster.name not in names]
         sides.update((cluster.name, side) for cluster in chosen)
-        missed = target - sum(cluster.size for cluster in chosen)
-        carry[side] = min(max(missed, -_CARRY), _CARRY)
     return sides
 
 
@@ -160,12 +156,15 @@ def _interleave(clusters: Sequence[_Cluster]) -> list[_Cluster]:
     return sorted(clusters, key=lambda item: (places[item.name], item.name))
 
 
-def _fill(free: Sequence[_Cluster], target: float, most: int) -> list[_Cluster]:
-    """The first clusters that fit into `target` rows, at least one and at most `most`."""
+def _fill(free: Sequence[_Cluster], target: float, most: int, luck: float) -> list[_Cluster]:
+    """The first clusters that fit into `target` rows, at least one and at most `most`.
+
+    The share `luck` of a cluster must fit: over all values of it, clusters of one row fill the target exactly.
+    """
     chosen: list[_Cluster] = []
     filled = 0
     for cluster in free:
-        if len(chosen) < most and filled + cluster.size <= target + 0.5:
+        if len(chosen) < most and filled + luck * cluster.size <= target:
             chosen.append(cluster)
             filled += cluster.size
     return chosen or [min(free, key=lambda item: (item.size, item.chance, item.name))]
