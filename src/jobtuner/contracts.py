@@ -93,7 +93,7 @@ class PreparedData(Contract):
     """Cleaned, deduplicated, split examples.
 
     Files: train.jsonl, validation.jsonl, test.jsonl (`records.Example`), rejected.jsonl (row, reason),
-    duplicates.jsonl (id, kept id), taxonomy.json, card.md.
+    duplicates.jsonl (id, kept id), taxonomy.json, card.md, card.html and its pictures (card_*.png).
     """
 
     task: str
