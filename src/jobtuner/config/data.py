@@ -1,13 +1,14 @@
 """The data: where rows come from, how they are cleaned, split and turned into prompts."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jobtuner.config.section import Count, Section, Share
 
 __all__ = [
+    "BUILT_IN_LANGUAGES",
     "CleanConfig",
     "Columns",
     "DataConfig",
@@ -17,6 +18,10 @@ __all__ = [
     "SplitConfig",
     "TaxonomyConfig",
 ]
+
+
+BUILT_IN_LANGUAGES = ("en", "es", "fr", "de", "da")
+"""Languages of the built-in templates of generated ads."""
 
 
 class Columns(Section):
@@ -35,13 +40,26 @@ class Columns(Section):
 class GenerateConfig(Section):
     """The built-in generator of multilingual ads."""
 
-    languages: Sequence[Literal["en", "es", "fr", "de", "da"]] = ("en", "es", "fr", "de", "da")
+    templates: str | None = None
+    """JSON file with frames and occupations of one's own (form: `prepare/phrases.py`); None: the built-in ones."""
+    languages: Sequence[Annotated[str, Field(pattern="^[a-z]{2}$")]] = BUILT_IN_LANGUAGES
+    """The built-in templates have these five; a file may have others."""
     ads_per_unit: Count = 24
-    """Ads per unit group *and* language."""
+    """Ads per occupation *and* language."""
     noise: Share = 0.3
     """Share of ads with typos, HTML, shouting or emoji."""
     untitled: Share = 0.25
     """Share of ads whose heading does not name the occupation: the body must be read."""
+
+    @model_validator(mode="after")
+    def _known_languages(self) -> Self:
+        unknown = sorted(set(self.languages) - set(BUILT_IN_LANGUAGES))
+        if unknown and self.templates is None:
+            raise ValueError(
+                f"the built-in templates have no {', '.join(unknown)}, but {', '.join(BUILT_IN_LANGUAGES)}; set "
+                "templates to a file that has them"
+            )
+        return self
 
 
 class DataConfig(Section):

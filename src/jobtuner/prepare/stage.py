@@ -15,13 +15,14 @@ from jobtuner.errors import DataError
 from jobtuner.prepare.card import Cleaning, render_card
 from jobtuner.prepare.deduplicate import assign_clusters, find_exact
 from jobtuner.prepare.labels import LabelResolver
+from jobtuner.prepare.phrases import load_phrases
 from jobtuner.prepare.sources import Rejected, read_location
 from jobtuner.prepare.split import SPLITS, Row, assign
 from jobtuner.prepare.synthesize import generate_ads, generated_count
 from jobtuner.progress import track
 from jobtuner.records import Example, JobAd, write_jsonl
 from jobtuner.storage import fetch
-from jobtuner.taxonomy import Taxonomy, builtin_taxonomy, load_taxonomy
+from jobtuner.taxonomy import Taxonomy, load_taxonomy
 
 __all__ = ["GENERATED", "run"]
 
@@ -87,9 +88,9 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> PreparedDa
 
 def _taxonomy(config: Config, downloads: Path) -> Taxonomy:
     if config.taxonomy.path is None:
-        builtin = builtin_taxonomy()
+        own = load_phrases(config.data.generate.templates).taxonomy
         level = config.taxonomy.level
-        return builtin if level is None else Taxonomy(builtin.occupations.values(), level=level)
+        return own if level is None else Taxonomy(own.occupations.values(), level=level)
     return load_taxonomy(fetch(config.taxonomy.path, downloads), config.taxonomy.level)
 
 
