@@ -16,6 +16,7 @@ from jobtuner.config.data import (
     TaxonomyConfig,
 )
 from jobtuner.config.model import STANDIN, LoraSettings, ModelConfig, QuantizationConfig, StandinConfig
+from jobtuner.config.quality import LeakageConfig, RuleConfig
 from jobtuner.config.recipe import Config, load_config, recipe_names
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
 from jobtuner.config.training import CheckpointConfig, TrainingConfig
@@ -34,11 +35,13 @@ __all__ = [
     "ExportConfig",
     "GateConfig",
     "GenerateConfig",
+    "LeakageConfig",
     "LoraSettings",
     "ModelConfig",
     "PromptConfig",
     "QuantizationConfig",
     "RegisterConfig",
+    "RuleConfig",
     "SplitConfig",
     "StandinConfig",
     "TaxonomyConfig",
