@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import checks, keys, model, pipeline, plan, registry, shards, stage
+from jobtuner.cli import checks, keys, model, pipeline, plan, registry, shards, stage, synthesize, taxonomy
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -54,6 +54,8 @@ model.add_to(app)
 keys.add_to(app)
 registry.add_to(app)
 plan.add_to(app)
+synthesize.add_to(app)
+taxonomy.add_to(app)
 checks.add_to(app)
 
 

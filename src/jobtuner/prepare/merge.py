@@ -131,7 +131,7 @@ class Decisions:
 def decide(rows: MergedRows, config: Config, taxonomy: Taxonomy) -> Decisions:
     """Sort out what only all rows together show, and cluster what remains."""
     labels, languages = rows.column("label"), rows.column("language")
-    rejected = _rejected_before(rows, taxonomy, labels)
+    rejected = _rejected_before(rows, LabelResolver(taxonomy, config.data.label_by), labels)
     usable = _first_of_their_kind(rows, config.data.rules, rejected)
     found = find_exact(usable, rows.keys, languages, rows.ids, labels)
     for place, codes in found.conflicts.items():
@@ -141,12 +141,11 @@ def decide(rows: MergedRows, config: Config, taxonomy: Taxonomy) -> Decisions:
     return Decisions(dict(sorted(rejected.items())), dict(sorted(found.duplicate_of.items())), kept, clusters)
 
 
-def _rejected_before(rows: MergedRows, taxonomy: Taxonomy, labels: Sequence[str]) -> dict[int, tuple[str, str]]:
+def _rejected_before(rows: MergedRows, resolver: LabelResolver, labels: Sequence[str]) -> dict[int, tuple[str, str]]:
     """Rows that were rejected when they were read or cleaned; the first unknown labels get a suggestion here.
 
     A worker cannot: it does not know which labels were unknown before, and each suggestion takes a while.
     """
-    resolver = LabelResolver(taxonomy)
     rejected = {}
     reasons = rows.column("reason")
     for place, kind in enumerate(rows.column("kind")):

@@ -15,13 +15,14 @@ from jobtuner.contracts import PreparedData, PreparedShard
 from jobtuner.errors import ContractError, DataError
 from jobtuner.prepare.merge import MergedRows, decide
 from jobtuner.prepare.parts import PART_PATTERN, numbered, read_part
+from jobtuner.prepare.phrases import load_phrases
 from jobtuner.prepare.publish import publish
-from jobtuner.prepare.sources import Rejected, read_rows
+from jobtuner.prepare.sources import Rejected, read_location
 from jobtuner.prepare.synthesize import generate_ads, generated_count
 from jobtuner.prepare.workshop import clean_into, cleaned, settings_key
 from jobtuner.records import JobAd
 from jobtuner.storage import fetch
-from jobtuner.taxonomy import Taxonomy, builtin_taxonomy, load_taxonomy
+from jobtuner.taxonomy import Taxonomy, load_taxonomy
 
 __all__ = ["GENERATED", "load_labels", "read_source", "run", "run_merge", "run_shard", "shard_of"]
 
@@ -133,9 +134,9 @@ def _total(config: Config) -> int | None:
 def load_labels(config: Config, downloads: Path) -> Taxonomy:
     """The taxonomy that the recipe names."""
     if config.taxonomy.path is None:
-        builtin = builtin_taxonomy()
+        own = load_phrases(config.data.generate.templates).taxonomy
         level = config.taxonomy.level
-        return builtin if level is None else Taxonomy(builtin.occupations.values(), level=level)
+        return own if level is None else Taxonomy(own.occupations.values(), level=level)
     return load_taxonomy(fetch(config.taxonomy.path, downloads), config.taxonomy.level)
 
 
@@ -145,5 +146,6 @@ def read_source(config: Config, downloads: Path) -> Iterator[JobAd | Rejected]:
     if config.data.input is None:
         rows = generate_ads(config.data.generate, config.seed)
     else:
-        rows = read_rows(fetch(config.data.input, downloads), config.data.columns)
+        data = config.data
+        rows = read_location(config.data.input, data.columns, downloads, data.max_bytes)
     return itertools.islice(rows, config.data.max_rows)

@@ -21,24 +21,26 @@ __all__ = ["preprocess", "sign", "validate", "work"]
 
 def work(rows: Sequence[PartRow], config: Config, taxonomy: Taxonomy, bar: Bar | None = None) -> None:
     """All steps of a part, one after the other."""
-    preprocess(rows, config.clean, taxonomy, bar)
+    preprocess(rows, config, taxonomy, bar)
     validate(rows, config)
     sign(rows, config.deduplicate, config.seed)
 
 
-def preprocess(rows: Sequence[PartRow], config: CleanConfig, taxonomy: Taxonomy, bar: Bar | None = None) -> None:
+def preprocess(rows: Sequence[PartRow], config: Config, taxonomy: Taxonomy, bar: Bar | None = None) -> None:
     """Give every usable row clean text and the taxonomy's code as label; reject rows with neither."""
-    resolver = LabelResolver(taxonomy, hints=0)  # `merge` gives the hints: here they would depend on the part
+    resolver = LabelResolver(
+        taxonomy, config.data.label_by, hints=0
+    )  # `merge` gives the hints: here they would depend on the part
     for row in rows:
         if not row["kind"]:
-            _preprocess_row(row, config, resolver)
+            _preprocess_row(row, config.clean, resolver)
         if bar is not None:
             bar.advance()
 
 
 def _preprocess_row(row: PartRow, config: CleanConfig, resolver: LabelResolver) -> None:
     padded = resolver.padded
-    code, kind, reason = resolver.resolve(row["label"])
+    code, kind, reason = resolver.resolve(row["label"], row["language"])
     if code is None:
         reject(row, kind, reason)
         return

@@ -94,7 +94,7 @@ def clean_into(folder: Path, rows: Iterable[PartRow], config: Config, taxonomy: 
 def settings_key(config: Config, taxonomy: Taxonomy) -> str:
     """16 hex digits that are equal where cleaning the same rows gives the same parts: by settings and by code."""
     parts = [config.digest("seed", "clean", "deduplicate"), taxonomy.version]
-    parts += [rule.model_dump_json() for rule in config.data.rules]
+    parts += [config.data.label_by, *(rule.model_dump_json() for rule in config.data.rules)]
     room = Path(__file__).parent
     for path in sorted([*room.glob("*.py"), room.parent / "clean.py", room.parent / "personal_data.py"]):
         parts.append(hashlib.sha256(path.read_bytes()).hexdigest())
