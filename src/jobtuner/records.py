@@ -56,6 +56,13 @@ class JobAd(_Record):
     """ISO 639-1 code, or UNKNOWN_LANGUAGE."""
     group: str | None = None
     """Rows with the same group (an employer's re-posts, translations of one ad) never cross a split."""
+    employer: str | None = None
+    title: str | None = None
+    """The job title, where the source has it apart from the text."""
+    date: str | None = None
+    """When the ad was posted: ISO 8601, "2026-01-31"."""
+    translation_of: str | None = None
+    """Id of the ad that this one is a translation of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ def _entry(contract: Contract) -> Entry:
 @_entry.register
 def _(contract: PreparedData) -> Entry:
     sizes = {"languages": len(contract.languages), "labels": len(contract.labels), "rows": contract.counts}
-    return Entry(metrics=_measurements(sizes), files=[contract.folder / "card.md"])
+    return Entry(metrics=_measurements(sizes), files=[contract.folder / name for name in ("card.md", "card.html")])
 
 
 @_entry.register

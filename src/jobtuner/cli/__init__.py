@@ -9,7 +9,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import checks, keys, log, model, monitor, pipeline, plan, registry, serve, stage, taxonomy
+from jobtuner.cli import (
+    checks,
+    keys,
+    log,
+    model,
+    monitor,
+    pipeline,
+    plan,
+    registry,
+    serve,
+    shards,
+    stage,
+    synthesize,
+    taxonomy,
+)
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -49,6 +63,7 @@ def _options(
 
 pipeline.add_to(app)
 stage.add_to(app)
+shards.add_to(app)
 model.add_to(app)
 serve.add_to(app)
 keys.add_to(app)
@@ -56,6 +71,7 @@ log.add_to(app)
 monitor.add_to(app)
 registry.add_to(app)
 plan.add_to(app)
+synthesize.add_to(app)
 taxonomy.add_to(app)
 checks.add_to(app)
 

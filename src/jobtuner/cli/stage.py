@@ -14,7 +14,7 @@ from jobtuner.cli.options import SetOption, latest, parse_overrides
 from jobtuner.cli.rows import with_rows
 from jobtuner.errors import ConfigError, Interrupted
 
-__all__ = ["STAGE_COMMANDS", "add_to"]
+__all__ = ["STAGE_COMMANDS", "add_to", "check_out", "run_folder"]
 
 STAGE_COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "prepare": ((), "Read or generate ads; clean, deduplicate and split them."),
@@ -57,8 +57,8 @@ def _command(name: str, inputs: tuple[str, ...]) -> Callable[..., None]:
 
     def command(**options: Any) -> None:
         folders = {stage: options[stage] or latest(stage) for stage in inputs}
-        _check_out(options["out"], folders)
-        with _run_folder(options["run"], options["recipe"], options["settings"]) as run:
+        check_out(options["out"], folders)
+        with run_folder(options["run"], options["recipe"], options["settings"]) as run:
             _run_one(name, run, folders, options["out"])
 
     options: dict[str, Any] = {"out": _Out, "run": _Run, "recipe": _Recipe, "settings": SetOption}
@@ -84,8 +84,12 @@ def _run_one(name: str, run: Path, inputs: Mapping[str, Path], out: Path) -> Non
     typer.echo(f"{type(contract).__name__} in {out}")
 
 
-def _check_out(out: Path, inputs: Mapping[str, Path]) -> None:
-    """The runner empties the folder: it must hold nothing else than a former result."""
+def check_out(out: Path, inputs: Mapping[str, Path]) -> None:
+    """The runner empties the folder: it must hold nothing else than a former result.
+
+    Raises:
+        ConfigError: it does, or it is one of the inputs.
+    """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise ConfigError(f"--out {out} is a link or a file. Give a new folder.")
     if out.is_dir() and any(out.iterdir()) and not (out / "contract.json").is_file():
@@ -96,8 +100,12 @@ def _check_out(out: Path, inputs: Mapping[str, Path]) -> None:
 
 
 @contextmanager
-def _run_folder(run: Path | None, recipe: str | None, settings: list[str] | None) -> Iterator[Path]:
-    """The run that the stage belongs to; a new one, by --recipe, is closed with the stage."""
+def run_folder(run: Path | None, recipe: str | None, settings: list[str] | None) -> Iterator[Path]:
+    """The run that the stage belongs to; a new one, by --recipe, is closed with the stage.
+
+    Raises:
+        ConfigError: there is no such run, or the options exclude each other.
+    """
     if recipe is None:
         if settings:
             raise ConfigError("--set changes the settings of a new run: give --recipe too. A run's own settings stay.")

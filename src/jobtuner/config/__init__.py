@@ -18,6 +18,7 @@ from jobtuner.config.data import (
 from jobtuner.config.kserve import KServeConfig
 from jobtuner.config.model import STANDIN, LoraSettings, ModelConfig, QuantizationConfig, StandinConfig
 from jobtuner.config.monitor import MonitorConfig, RetrainConfig
+from jobtuner.config.quality import LeakageConfig, RuleConfig
 from jobtuner.config.recipe import Config, load_config, recipe_names
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
 from jobtuner.config.training import CheckpointConfig, TrainingConfig
@@ -37,6 +38,7 @@ __all__ = [
     "GateConfig",
     "GenerateConfig",
     "KServeConfig",
+    "LeakageConfig",
     "LoraSettings",
     "ModelConfig",
     "MonitorConfig",
@@ -44,6 +46,7 @@ __all__ = [
     "QuantizationConfig",
     "RegisterConfig",
     "RetrainConfig",
+    "RuleConfig",
     "SplitConfig",
     "StandinConfig",
     "TaxonomyConfig",

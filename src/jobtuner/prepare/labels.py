@@ -24,12 +24,12 @@ class LabelResolver:
         by: what a label may be: a code; or a title, too; or an alternative title, too.
     """
 
-    def __init__(self, taxonomy: Taxonomy, by: LabelForm = "alternative") -> None:
+    def __init__(self, taxonomy: Taxonomy, by: LabelForm = "alternative", hints: int = _HINTS) -> None:
         self.padded = 0
         self._taxonomy = taxonomy
         self._by = by
         self._answers: dict[tuple[str, str | None], tuple[str | None, str, str]] = {}
-        self._hints = 0
+        self._hints = hints
         self._padded_labels: set[str] = set()
         self._widths = sorted({len(code) for code in taxonomy.labels if code.isdecimal()})
 
@@ -81,9 +81,9 @@ class LabelResolver:
         return None
 
     def _near(self, label: str) -> str:
-        if self._hints >= _HINTS:
+        if not self._hints:
             return ""
-        self._hints += 1
+        self._hints -= 1
         code = self._near_code(label) or self._near_title(label)
         return f"{code} ({self._taxonomy.title(code)})" if code else ""
 

@@ -162,7 +162,7 @@ def _check_columns(path: Path | str, wanted: Mapping[str, str], present: Collect
     return sorted(set(wanted.values()))
 
 
-def to_ad(row: Row, row_id: str, columns: Columns) -> JobAd | Rejected:
+def to_ad(row: Row, row_id: str, columns: Columns) -> JobAd | Rejected:  # noqa: PLR0911  # one return a reason
     """One row as an ad; the first thing that is wrong with it is the reason to reject it."""
     text, label = row.get(columns.text), row.get(columns.label)
     language = row.get(columns.language) if columns.language else None
@@ -182,8 +182,29 @@ def to_ad(row: Row, row_id: str, columns: Columns) -> JobAd | Rejected:
     if tag is None:
         wrong = f" '{_shown(language)}': ISO 639-1 codes such as en are accepted"
         return _rejected(row_id, text, label, language, "unknown language", wrong)
-    group = row.get(columns.group) if columns.group else None
-    return JobAd(row_id, _well_formed(text), code, tag, None if group in (None, "") else _well_formed(str(group)))
+    date = _optional(row, columns.date)
+    if date is not None and not _DATE.match(date):
+        wrong = f": '{date[:40]}' in column '{columns.date}' is not as 2026-01-31"
+        return _rejected(row_id, text, label, language, "no date", wrong)
+    return JobAd(
+        row_id,
+        _well_formed(text),
+        code,
+        tag,
+        group=_optional(row, columns.group),
+        employer=_optional(row, columns.employer),
+        title=_optional(row, columns.title),
+        date=date,
+        translation_of=_optional(row, columns.translation_of),
+    )
+
+
+_DATE = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d])")
+
+
+def _optional(row: Row, column: str | None) -> str | None:
+    value = row.get(column) if column else None
+    return None if value in (None, "") else _well_formed(str(value))
 
 
 def _rejected(row_id: str, text: Any, label: Any, language: Any, kind: str, detail: str) -> Rejected:
