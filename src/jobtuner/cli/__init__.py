@@ -9,7 +9,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import checks, keys, model, pipeline, plan, registry, shards, stage, synthesize, taxonomy
+from jobtuner.cli import (
+    checks,
+    keys,
+    log,
+    model,
+    monitor,
+    pipeline,
+    plan,
+    registry,
+    serve,
+    shards,
+    stage,
+    synthesize,
+    taxonomy,
+)
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -51,7 +65,10 @@ pipeline.add_to(app)
 stage.add_to(app)
 shards.add_to(app)
 model.add_to(app)
+serve.add_to(app)
 keys.add_to(app)
+log.add_to(app)
+monitor.add_to(app)
 registry.add_to(app)
 plan.add_to(app)
 synthesize.add_to(app)

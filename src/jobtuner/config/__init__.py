@@ -15,7 +15,9 @@ from jobtuner.config.data import (
     SplitConfig,
     TaxonomyConfig,
 )
+from jobtuner.config.kserve import KServeConfig
 from jobtuner.config.model import STANDIN, LoraSettings, ModelConfig, QuantizationConfig, StandinConfig
+from jobtuner.config.monitor import MonitorConfig, RetrainConfig
 from jobtuner.config.quality import LeakageConfig, RuleConfig
 from jobtuner.config.recipe import Config, load_config, recipe_names
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
@@ -35,12 +37,15 @@ __all__ = [
     "ExportConfig",
     "GateConfig",
     "GenerateConfig",
+    "KServeConfig",
     "LeakageConfig",
     "LoraSettings",
     "ModelConfig",
+    "MonitorConfig",
     "PromptConfig",
     "QuantizationConfig",
     "RegisterConfig",
+    "RetrainConfig",
     "RuleConfig",
     "SplitConfig",
     "StandinConfig",

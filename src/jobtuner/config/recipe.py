@@ -21,6 +21,7 @@ from jobtuner.config.data import (
     TaxonomyConfig,
 )
 from jobtuner.config.model import LoraSettings, ModelConfig, QuantizationConfig
+from jobtuner.config.monitor import MonitorConfig
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
 from jobtuner.config.section import Section
 from jobtuner.config.training import CheckpointConfig, TrainingConfig
@@ -35,7 +36,7 @@ class Config(Section):
     name: str
     """Name of the recipe."""
     seed: int = Field(default=17, ge=0, lt=2**32)
-    task: Literal["occupation"] = "occupation"
+    task: Literal["occupation", "skills", "cover_letter", "instruct"] = "occupation"
     data: DataConfig = DataConfig()
     taxonomy: TaxonomyConfig = TaxonomyConfig()
     clean: CleanConfig = CleanConfig()
@@ -53,6 +54,7 @@ class Config(Section):
     register_: RegisterConfig = Field(default=RegisterConfig(), alias="register")
     export: ExportConfig = ExportConfig()
     deploy: DeployConfig = DeployConfig()
+    monitor: MonitorConfig = MonitorConfig()
 
     @field_validator("name")
     @classmethod

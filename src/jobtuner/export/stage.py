@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from jobtuner.cascade import BASELINE_FOLDER
 from jobtuner.config import Config
-from jobtuner.contracts import EvalReport, ExportedModel, PreparedData, TrainedModel
+from jobtuner.contracts import PARITY_FILE, EvalReport, ExportedModel, PreparedData, TrainedModel
 from jobtuner.errors import ModelError
 from jobtuner.export.merge import merge
+from jobtuner.known_answers import write_known_answers
 from jobtuner.progress import track
-from jobtuner.records import Example, read_jsonl
+from jobtuner.records import Example, read_jsonl, write_jsonl
 from jobtuner.scoring import TAXONOMY_FILE, InferenceSettings, load_adapted, load_exported
 from jobtuner.taxonomy import Taxonomy
 
@@ -42,9 +44,11 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
         bar.advance()
         shutil.copytree(trained.folder / "tokenizer", folder, dirs_exist_ok=True)
         shutil.copy2(prepared.folder / "taxonomy.json", folder / TAXONOMY_FILE)
-        replace(settings, temperature=report.temperature, model_version=trained.fingerprint[:12]).save(folder)
+        _write_settings(settings, trained, report, folder)
         bar.advance()
-    found = parity(trained, folder, prepared, config, report.temperature)
+    shutil.copytree(trained.folder / "adapter", out_dir / "adapter")
+    found, answers = parity(trained, folder, prepared, config, report.temperature)
+    write_jsonl(out_dir / PARITY_FILE, answers)
     (out_dir / "parity.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     if found["label_agreement"] < config.export.min_label_agreement:
         raise ModelError(
@@ -61,28 +65,49 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
     ).save()
 
 
+def _write_settings(settings: InferenceSettings, trained: TrainedModel, report: EvalReport, folder: Path) -> None:
+    """What the evaluation found goes with the weights: temperature, abstention, and the baseline with its threshold."""
+    measured = json.loads((report.folder / "metrics.json").read_text(encoding="utf-8"))
+    replace(
+        settings,
+        temperature=report.temperature,
+        model_version=trained.fingerprint[:12],
+        abstain_below=float(measured["abstention"]["model"]["point"]["threshold"]),
+    ).save(folder)
+    shutil.copytree(report.folder / BASELINE_FOLDER, folder / BASELINE_FOLDER)
+
+
 def parity(
     trained: TrainedModel, folder: Path, prepared: PreparedData, config: Config, temperature: float
-) -> dict[str, float]:
+) -> tuple[dict[str, float], list[dict[str, str]]]:
     """Agreement of the merged model with base + adapter on the first validation prompts by id.
 
     Returns:
-        examples, label_agreement in [0, 1], and max_abs_difference of the calibrated probabilities.
+        examples, label_agreement in [0, 1], and max_abs_difference of the calibrated probabilities; and a row a prompt:
+        id, text, language, label, and what the merged model answered: a served copy of it must answer the same.
     """
     rows = [Example.from_json(row) for row in read_jsonl(prepared.folder / "validation.jsonl")]
-    texts = [item.text for item in sorted(rows, key=lambda item: item.id)[: config.export.parity_examples]]
+    asked = sorted(rows, key=lambda item: item.id)[: config.export.parity_examples]
+    texts = [item.text for item in asked]
     taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
     with track("Parity check", total=2, unit="models") as bar:
         before = load_adapted(trained, taxonomy).log_probabilities(texts).astype(np.float64) / temperature
         bar.advance()
-        after = load_exported(folder).log_probabilities(texts).astype(np.float64)
+        merged = load_exported(folder)
+        after = merged.log_probabilities(texts).astype(np.float64)
+        write_known_answers(merged, folder)
         bar.advance()
     before -= np.log(np.exp(before).sum(axis=1, keepdims=True))
-    return {
+    found = {
         "examples": float(len(texts)),
         "label_agreement": float((before.argmax(axis=1) == after.argmax(axis=1)).mean()),
         "max_abs_difference": float(np.abs(np.exp(before) - np.exp(after)).max()),
     }
+    answers = [merged.labels[column] for column in after.argmax(axis=1)]
+    return found, [
+        {"id": item.id, "text": item.text, "language": item.language, "label": item.label, "answered": answer}
+        for item, answer in zip(asked, answers, strict=True)
+    ]
 
 
 def _fingerprint(folder: Path) -> str:
