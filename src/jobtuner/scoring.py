@@ -194,7 +194,7 @@ def load_adapted(
     k: int = 5,
     memory_bytes: int = DEFAULT_MEMORY,
 ) -> LabelScorer:
-    """The quantised base with the trained adapter on it, as it was trained (temperature 1).
+    """The quantised base with the trained adapter on it, or the weights of full fine-tuning (temperature 1).
 
     Args:
         trained: what the train stage made.
@@ -210,14 +210,19 @@ def load_adapted(
     """
     from peft import PeftModel
 
-    from jobtuner.models import load_quantized, load_tokenizer
+    from jobtuner.models import WEIGHTS_FOLDER, load_quantized, load_tokenizer
 
     settings = InferenceSettings.load(trained.folder)
     quantization = QuantizationConfig.model_validate(settings.quantization)
-    source = str(trained.folder / "base") if trained.base_is_standin else trained.base
-    base = load_quantized(source, trained.settings.get("revision"), quantization)
     tokenizer = load_tokenizer(str(trained.folder / "tokenizer"))
-    model = PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
+    weights = trained.folder / WEIGHTS_FOLDER
+    model: Any
+    if weights.is_dir():
+        model = load_quantized(str(weights), None, quantization)
+    else:
+        source = str(trained.folder / "base") if trained.base_is_standin else trained.base
+        base = load_quantized(source, trained.settings.get("revision"), quantization)
+        model = PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
     prompts = LabelPrompts(tokenizer, taxonomy, settings)
     return LabelScorer(model, prompts, batch_size, search=search, k=k, memory_bytes=memory_bytes)
 

@@ -23,6 +23,8 @@ from jobtuner.cli import (
     stage,
     synthesize,
     taxonomy,
+    train_job,
+    tune,
 )
 from jobtuner.errors import JobTunerError
 
@@ -73,6 +75,8 @@ registry.add_to(app)
 plan.add_to(app)
 synthesize.add_to(app)
 taxonomy.add_to(app)
+tune.add_to(app)
+train_job.add_to(app)
 checks.add_to(app)
 
 

@@ -15,12 +15,14 @@ from jobtuner.config.data import (
     SplitConfig,
     TaxonomyConfig,
 )
+from jobtuner.config.hardware import HardwareConfig
 from jobtuner.config.kserve import KServeConfig
 from jobtuner.config.model import STANDIN, LoraSettings, ModelConfig, QuantizationConfig, StandinConfig
 from jobtuner.config.monitor import MonitorConfig, RetrainConfig
 from jobtuner.config.quality import LeakageConfig, RuleConfig
 from jobtuner.config.recipe import Config, load_config, recipe_names
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
+from jobtuner.config.reporting import ReportingConfig
 from jobtuner.config.training import CheckpointConfig, TrainingConfig
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "ExportConfig",
     "GateConfig",
     "GenerateConfig",
+    "HardwareConfig",
     "KServeConfig",
     "LeakageConfig",
     "LoraSettings",
@@ -45,6 +48,7 @@ __all__ = [
     "PromptConfig",
     "QuantizationConfig",
     "RegisterConfig",
+    "ReportingConfig",
     "RetrainConfig",
     "RuleConfig",
     "SplitConfig",
