@@ -1,9 +1,10 @@
 """The pipeline: which stage reads which, and nothing else.
 
 resolve → prepare → baseline ┐
-                  → train   ─┴→ evaluate → export → register → deploy
+                  → train   ─┴→ evaluate → export → register → deploy; at the end, whatever happened: finish
 """
 
+import contextlib
 from typing import Any
 
 from kfp import dsl
@@ -12,6 +13,7 @@ from components.baseline import baseline
 from components.deploy import deploy
 from components.evaluate import evaluate
 from components.export import export
+from components.finish import finish
 from components.prepare import prepare
 from components.register import register
 from components.resolve import resolve
@@ -43,19 +45,26 @@ def build_pipeline(nodes: Nodes | None = CPU_NODES) -> Any:
             recipe: name of a built-in recipe, or path of a YAML file inside the image.
             overrides: dotted key to value, e.g. {"training.epochs": "2"}.
         """
-        resolved = task(resolve(recipe=recipe, overrides=overrides), "Check the recipe", cached=False)
-        run = resolved.outputs["run"]
-        data = task(prepare(run=run), "Prepare the data").outputs["prepare"]
-        cheap = task(baseline(run=run, prepare=data), "Train the baseline").outputs["baseline"]
-        model = task(train(run=run, prepare=data), "Fine-tune").outputs["train"]
-        scored = evaluate(run=run, prepare=data, baseline=cheap, train=model)
-        report = task(scored, "Evaluate").outputs["evaluate"]
-        exported = export(run=run, prepare=data, train=model, evaluate=report)
-        merged = task(exported, "Export").outputs["export"]
-        entry = register(run=run, prepare=data, train=model, evaluate=report, export=merged)
-        version = task(entry, "Decide and register", cached=False).outputs["register"]
-        endpoint = deploy(run=run, prepare=data, register=version, export=merged)
-        task(endpoint, "Deploy", cached=False)
+        # kfp lets a last task read no other task's output: it finds the tracked run by Kubeflow's own id of the run.
+        number = "" if nodes is None else dsl.PIPELINE_JOB_ID_PLACEHOLDER
+        with contextlib.ExitStack() as stack:
+            if nodes is not None:  # `jobtuner run` ends its tracked run itself
+                last = task(finish(recipe=recipe, overrides=overrides, pipeline_run=number), "Report", cached=False)
+                stack.enter_context(dsl.ExitHandler(last, name="stages"))
+            checked = resolve(recipe=recipe, overrides=overrides, pipeline_run=number)
+            resolved = task(checked, "Check the recipe", cached=False)
+            run = resolved.outputs["run"]
+            data = task(prepare(run=run), "Prepare the data").outputs["prepare"]
+            cheap = task(baseline(run=run, prepare=data), "Train the baseline").outputs["baseline"]
+            model = task(train(run=run, prepare=data), "Fine-tune").outputs["train"]
+            scored = evaluate(run=run, prepare=data, baseline=cheap, train=model)
+            report = task(scored, "Evaluate").outputs["evaluate"]
+            exported = export(run=run, prepare=data, train=model, evaluate=report)
+            merged = task(exported, "Export").outputs["export"]
+            entry = register(run=run, prepare=data, train=model, evaluate=report, export=merged)
+            version = task(entry, "Decide and register", cached=False).outputs["register"]
+            endpoint = deploy(run=run, prepare=data, register=version, export=merged)
+            task(endpoint, "Deploy", cached=False)
 
     return training_pipeline
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from pipelines.submit import SERVICE_ACCOUNT
 
 _GOLDEN = Path(__file__).parent / "golden" / "training.yaml"
 _CONTRACT = Path(__file__).parents[2] / "terraform" / "modules" / "contract" / "contract.json"
-_ACTS_ON_THE_WORLD = {"resolve"} | {name for name, stage in STAGES.items() if not stage.cached}
+_ACTS_ON_THE_WORLD = {"resolve", "finish"} | {name for name, stage in STAGES.items() if not stage.cached}
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,12 @@ def documents() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _tasks(pipeline: dict[str, Any]) -> dict[str, Any]:
-    tasks: dict[str, Any] = pipeline["root"]["dag"]["tasks"]
-    return tasks
+    """The last task, and those before it, which have a graph of their own."""
+    (graph,) = [item["dag"] for name, item in pipeline["components"].items() if name.startswith("comp-exit-handler")]
+    last: dict[str, Any] = {
+        name: task for name, task in pipeline["root"]["dag"]["tasks"].items() if not name.startswith("exit-handler")
+    }
+    return {**last, **graph["tasks"]}
 
 
 def test_golden_file() -> None:
@@ -64,18 +69,18 @@ def test_parameters(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
 
 def test_every_task_runs_our_image_and_installs_nothing(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
     executors = documents[0]["deploymentSpec"]["executors"]
-    assert len(executors) == len(STAGES) + 1
+    assert len(executors) == len(STAGES) + 2
     for name, executor in executors.items():
         container = executor["container"]
         command = " ".join(container["command"])
         assert container["image"] == IMAGE, name
-        assert "pip" not in command, name
+        assert not re.search(r"\bpip3?\b", command), name
         assert "kfp.dsl.executor_main" in command, name
 
 
 def test_edges_are_those_of_the_stages(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
     tasks = _tasks(documents[0])
-    assert set(tasks) == {"resolve", *STAGES}
+    assert set(tasks) == {"resolve", "finish", *STAGES}
     for name, stage in STAGES.items():
         inputs = tasks[name]["inputs"]["artifacts"]
         producers = {key: value["taskOutputArtifact"]["producerTask"] for key, value in inputs.items()}
@@ -85,6 +90,19 @@ def test_edges_are_those_of_the_stages(documents: tuple[dict[str, Any], dict[str
 def test_tasks_that_act_on_the_world_are_not_cached(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
     tasks = _tasks(documents[0])
     assert {name for name, task in tasks.items() if not task["cachingOptions"].get("enableCache")} == _ACTS_ON_THE_WORLD
+
+
+def test_the_last_task_runs_whatever_happened(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    tasks = documents[0]["root"]["dag"]["tasks"]
+    assert set(tasks) == {"finish", "exit-handler-1"}
+    last = tasks["finish"]
+    assert last["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    parameters = last["inputs"]["parameters"]
+    assert parameters["status"] == {"taskFinalStatus": {"producerTask": "exit-handler-1"}}
+    # Both know the run by Kubeflow's own id.
+    number = {"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}
+    assert parameters["pipeline_run"] == number
+    assert _tasks(documents[0])["resolve"]["inputs"]["parameters"]["pipeline_run"] == number
 
 
 def _executors(nodes: Nodes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -100,7 +118,7 @@ def _executors(nodes: Nodes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_tasks_get_settings_and_a_plain_user(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
     executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert len(executors) == len(STAGES) + 1
+    assert len(executors) == len(STAGES) + 2
     for name, executor in executors.items():
         assert executor["securityContext"] == {"runAsUser": str(USER_ID), "runAsNonRoot": True}, name
         (secret,) = executor["secretAsEnv"]
@@ -112,7 +130,7 @@ def test_tasks_get_settings_and_a_plain_user(documents: tuple[dict[str, Any], di
 
 def test_every_task_asks_for_what_the_table_says() -> None:
     containers, extra = _executors(Nodes())
-    assert set(NEEDS) == set(containers) == {"resolve", *STAGES}
+    assert set(NEEDS) == set(containers) == {"resolve", "finish", *STAGES}
     for name, need in NEEDS.items():
         asked = containers[name]["resources"]
         assert asked["resourceCpuRequest"] == need.cpu, name
@@ -128,7 +146,7 @@ def test_tasks_are_retried_but_the_one_that_opens_the_run(documents: tuple[dict[
     policies = {name: task.get("retryPolicy") for name, task in _tasks(documents[0]).items()}
     assert policies.pop("resolve") is None
     assert {name: policy["maxRetryCount"] for name, policy in policies.items() if policy} == {
-        name: 5 if name == "train" else 2 for name in STAGES
+        name: {"train": 5, "deploy": 1}.get(name, 2) for name in ("finish", *STAGES)
     }
     for policy in filter(None, policies.values()):
         backoff = (policy["backoffDuration"], policy["backoffFactor"], policy["backoffMaxDuration"])
@@ -154,7 +172,7 @@ def test_gpus_go_to_the_tasks_that_run_the_language_model() -> None:
 def test_spot_nodes_are_for_tasks_that_are_retried() -> None:
     _, extra = _executors(Nodes(gpus=1, spot=True))
     spot = {"key": "jobtuner.dev/spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
-    assert {name for name, item in extra.items() if spot in item.get("tolerations", [])} == set(STAGES)
+    assert {name for name, item in extra.items() if spot in item.get("tolerations", [])} == {"finish", *STAGES}
     assert len(extra["train"]["tolerations"]) == 2
 
 
