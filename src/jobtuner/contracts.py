@@ -6,6 +6,8 @@ reads it.
     prepare → PreparedData → baseline → BaselineModel ┐
                            → train    → TrainedModel  ┴→ evaluate → EvalReport → export → ExportedModel
     → register → ModelVersion → deploy → Deployment
+
+    monitor → MonitorReport, on a schedule of its own
 """
 
 import json
@@ -25,6 +27,7 @@ __all__ = [
     "EvalReport",
     "ExportedModel",
     "ModelVersion",
+    "MonitorReport",
     "PreparedData",
     "TrainedModel",
 ]
@@ -207,3 +210,30 @@ class Deployment(Contract):
     model_version: str
     checks: list[dict[str, Any]]
     """One entry an ad asked: language, expected, answered, probability, valid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorReport(Contract):
+    """One look at a served model.
+
+    Files: report.html, report.json, decision.json, metrics.prom (Prometheus text format).
+    """
+
+    since: str
+    """Start of the window, ISO 8601."""
+    until: str
+    """End of the window, ISO 8601, not inside."""
+    rows: int
+    """Answers in the window."""
+    drifted: bool | None
+    """None: too few answers to say."""
+    drifted_tests: list[str]
+    """"scope/test" of each test that found drift, the farthest first."""
+    accuracy: float | None
+    """Of the corrected answers; None: too few."""
+    action: str
+    """"none", "watch", "wait", "ask" or "retrain"."""
+    retrain: bool
+    """Whether a training is to be started now."""
+    reasons: list[str]
+    """The decision in words."""

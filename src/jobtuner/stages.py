@@ -29,6 +29,7 @@ from jobtuner.tracking import connect
 __all__ = [
     "CACHE_VARIABLE",
     "PARENT_RECORDS_VARIABLE",
+    "SCHEDULED",
     "STAGES",
     "Stage",
     "StageFunction",
@@ -91,12 +92,17 @@ STAGES: dict[str, Stage] = {
     )
 }
 
+SCHEDULED: dict[str, Stage] = {
+    "monitor": Stage("monitor", (), (*_COMMON, "monitor"), contracts.MonitorReport, cached=False)
+}
+"""Stages that are no part of a training run: a schedule starts them."""
+
 
 def run_stage(name: str, run: Path | str, inputs: Mapping[str, Path | str], out: Path | str) -> Contract:
     """Run one stage, or take its result from the cache.
 
     Args:
-        name: key of `STAGES`.
+        name: key of `STAGES` or of `SCHEDULED`.
         run: folder that `jobtuner.run.resolve` made: the config, and which tracked run this stage belongs to.
         inputs: output folder of each stage that this one reads, by stage name.
         out: folder for the result; made, or emptied, here.
@@ -168,9 +174,10 @@ def _tell(name: str, error: BaseException) -> None:
 
 
 def _stage(name: str) -> Stage:
-    if name not in STAGES:
-        raise ConfigError(f"There is no stage '{name}'. The stages are {', '.join(STAGES)}.")
-    return STAGES[name]
+    known = STAGES | SCHEDULED
+    if name not in known:
+        raise ConfigError(f"There is no stage '{name}'. The stages are {', '.join(known)}.")
+    return known[name]
 
 
 def _produce(stage: Stage, config: Config, inputs: Mapping[str, Path], out: Path) -> tuple[Contract, bool]:

@@ -17,6 +17,7 @@ from jobtuner.config.data import (
 )
 from jobtuner.config.kserve import KServeConfig
 from jobtuner.config.model import STANDIN, LoraSettings, ModelConfig, QuantizationConfig, StandinConfig
+from jobtuner.config.monitor import MonitorConfig, RetrainConfig
 from jobtuner.config.recipe import Config, load_config, recipe_names
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
 from jobtuner.config.training import CheckpointConfig, TrainingConfig
@@ -38,9 +39,11 @@ __all__ = [
     "KServeConfig",
     "LoraSettings",
     "ModelConfig",
+    "MonitorConfig",
     "PromptConfig",
     "QuantizationConfig",
     "RegisterConfig",
+    "RetrainConfig",
     "SplitConfig",
     "StandinConfig",
     "TaxonomyConfig",

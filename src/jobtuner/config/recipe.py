@@ -21,6 +21,7 @@ from jobtuner.config.data import (
     TaxonomyConfig,
 )
 from jobtuner.config.model import LoraSettings, ModelConfig, QuantizationConfig
+from jobtuner.config.monitor import MonitorConfig
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
 from jobtuner.config.section import Section
 from jobtuner.config.training import CheckpointConfig, TrainingConfig
@@ -53,6 +54,7 @@ class Config(Section):
     register_: RegisterConfig = Field(default=RegisterConfig(), alias="register")
     export: ExportConfig = ExportConfig()
     deploy: DeployConfig = DeployConfig()
+    monitor: MonitorConfig = MonitorConfig()
 
     @field_validator("name")
     @classmethod
