@@ -40,6 +40,9 @@ NEEDS = {
     "resolve": Need(cpu="500m", memory="1Gi", memory_limit="2Gi", hours=0.5, retries=0),
     # As resolve; it ends that run.
     "finish": Need(cpu="500m", memory="1Gi", memory_limit="2Gi", hours=0.5),
+    # A window of the log and the reference, some 10,000 rows each, and a domain classifier: 1 GiB with libraries.
+    # A second look would count a drifted window twice: not repeated.
+    "monitor": Need(cpu="1", memory="2Gi", memory_limit="8Gi", hours=1, retries=0),
     # A million ads × 2 kB = 2 GiB, their shingles for near-duplicates as much again. Long ads take three times that.
     "prepare": Need(cpu="2", memory="4Gi", memory_limit="12Gi", hours=4),
     # Runs beside "train": 3 + 4 CPUs and 8 + 16 GiB fit on one node. A million ads × 100 terms × 12 bytes = 1.1 GiB,

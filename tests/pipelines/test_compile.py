@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp import components
 from typer.testing import CliRunner
 
 from components.image import IMAGE
 from jobtuner.cli import app
-from jobtuner.stages import STAGES
+from jobtuner.stages import SCHEDULED, STAGES
+from manifests.check import tool
 from pipelines.cluster import CREDENTIALS, GPU, USER_ID
-from pipelines.compile import compile_pipeline, pipeline_yaml
+from pipelines.compile import PIPELINES, compile_pipeline, pipeline_yaml
 from pipelines.resources import ACCELERATORS, NEEDS, Nodes
 from pipelines.submit import SERVICE_ACCOUNT
 
-_GOLDEN = Path(__file__).parent / "golden" / "training.yaml"
+_GOLDEN = Path(__file__).parent / "golden"
 _CONTRACT = Path(__file__).parents[2] / "terraform" / "modules" / "contract" / "contract.json"
 _ACTS_ON_THE_WORLD = {"resolve", "finish"} | {name for name, stage in STAGES.items() if not stage.cached}
 
@@ -40,14 +42,45 @@ def _tasks(pipeline: dict[str, Any]) -> dict[str, Any]:
     return {**last, **graph["tasks"]}
 
 
-def test_golden_file() -> None:
+@pytest.mark.parametrize("which", PIPELINES)
+def test_golden_file(which: str) -> None:
     """UPDATE_GOLDEN=1 rewrites the file; the review reads the difference."""
-    text = pipeline_yaml()
+    text, path = pipeline_yaml(which=which), _GOLDEN / f"{which}.yaml"
     if os.environ.get("UPDATE_GOLDEN") == "1":
-        _GOLDEN.write_text(text, encoding="utf-8")
-    assert text == _GOLDEN.read_text(encoding="utf-8"), (
-        "The compiled pipeline changed. `make golden` accepts the change."
-    )
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), "The compiled pipeline changed. `make golden` accepts the change."
+
+
+@pytest.mark.parametrize("which", PIPELINES)
+def test_kfp_reads_back_what_it_compiled(which: str, tmp_path: Path) -> None:
+    loaded = components.load_component_from_file(str(compile_pipeline(tmp_path / "a.yaml", which=which)))
+    assert loaded.name == f"jobtuner-{which}"
+    for name, comp in loaded.pipeline_spec.components.items():
+        assert comp.executor_label or comp.dag.tasks, name
+
+
+@pytest.mark.parametrize("which", PIPELINES)
+def test_the_manifest_holds_the_same_pipeline(which: str, tmp_path: Path) -> None:
+    path = compile_pipeline(tmp_path / "a.yaml", which=which, kind="manifest", namespace="jobtuner-pipelines")
+    pipeline, version = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    assert (pipeline["kind"], pipeline["metadata"]["name"]) == ("Pipeline", f"jobtuner-{which}")
+    assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"]
+    assert {item["metadata"]["namespace"] for item in (pipeline, version)} == {"jobtuner-pipelines"}
+    spec, platform = yaml.safe_load_all(pipeline_yaml(which=which))
+    assert version["spec"]["pipelineSpec"] == spec
+    assert version["spec"]["platformSpec"] == platform
+    other = yaml.safe_load_all(pipeline_yaml(Nodes(gpus=1), which, "manifest"))
+    names = {item["metadata"]["name"] for item in other} | {version["metadata"]["name"]}
+    assert len(names) == 3  # another content, another version of the same pipeline
+    if tool("KUBECHECK"):
+        answer = subprocess.run([str(tool("KUBECHECK")), str(path)], capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stdout
+
+
+def test_an_unknown_pipeline_is_refused(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["compile", "--pipeline", "serving", "-o", str(tmp_path / "a.yaml")])
+    assert answer.exit_code == 2
+    assert "training, monitoring" in answer.stderr
 
 
 def test_bytes_are_stable(tmp_path: Path) -> None:
@@ -105,9 +138,23 @@ def test_the_last_task_runs_whatever_happened(documents: tuple[dict[str, Any], d
     assert _tasks(documents[0])["resolve"]["inputs"]["parameters"]["pipeline_run"] == number
 
 
-def _executors(nodes: Nodes) -> tuple[dict[str, Any], dict[str, Any]]:
+def test_the_watch_trains_where_a_bool_says_so() -> None:
+    pipeline, _ = yaml.safe_load_all(pipeline_yaml(which="monitoring"))
+    graphs = {name: item["dag"]["tasks"] for name, item in pipeline["components"].items() if "dag" in item}
+    (training,) = [tasks for tasks in graphs.values() if "train" in tasks]
+    assert set(training) == set(STAGES)
+    (condition,) = [tasks["condition-2"] for tasks in graphs.values() if "condition-2" in tasks]
+    assert condition["triggerPolicy"]["condition"].endswith("== true")  # text from an ad would be code in kfp.local
+    (answer,) = [item for item in condition["inputs"]["parameters"].values() if "taskOutputParameter" in item]
+    assert answer["taskOutputParameter"] == {"outputParameterKey": "retrain", "producerTask": "monitor"}
+    outputs = pipeline["components"]["comp-monitor"]["outputDefinitions"]["parameters"]
+    assert outputs == {"retrain": {"parameterType": "BOOLEAN"}}
+    assert set(pipeline["root"]["dag"]["tasks"]) == {"finish", "exit-handler-1"}
+
+
+def _executors(nodes: Nodes, which: str = "training") -> tuple[dict[str, Any], dict[str, Any]]:
     """By task: the container, and what the platform adds."""
-    pipeline, platform = yaml.safe_load_all(pipeline_yaml(nodes))
+    pipeline, platform = yaml.safe_load_all(pipeline_yaml(nodes, which))
     containers = {name: item["container"] for name, item in pipeline["deploymentSpec"]["executors"].items()}
     extra = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     return (
@@ -129,8 +176,10 @@ def test_tasks_get_settings_and_a_plain_user(documents: tuple[dict[str, Any], di
 
 
 def test_every_task_asks_for_what_the_table_says() -> None:
-    containers, extra = _executors(Nodes())
-    assert set(NEEDS) == set(containers) == {"resolve", "finish", *STAGES}
+    found = [_executors(Nodes(), which) for which in PIPELINES]
+    containers: dict[str, Any] = dict(item for one, _ in found for item in one.items())
+    extra: dict[str, Any] = dict(item for _, one in found for item in one.items())
+    assert set(NEEDS) == set(containers) == {"resolve", "finish", *STAGES, *SCHEDULED}
     for name, need in NEEDS.items():
         asked = containers[name]["resources"]
         assert asked["resourceCpuRequest"] == need.cpu, name

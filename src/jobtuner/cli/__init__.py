@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import checks, keys, log, model, monitor, pipeline, plan, registry, stage
+from jobtuner.cli import checks, keys, log, model, monitor, pipeline, plan, registry, schedule, stage
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -48,6 +48,7 @@ def _options(
 
 
 pipeline.add_to(app)
+schedule.add_to(app)
 stage.add_to(app)
 model.add_to(app)
 keys.add_to(app)
