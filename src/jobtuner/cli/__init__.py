@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import checks, keys, log, model, monitor, pipeline, plan, registry, schedule, stage
+from jobtuner.cli import checks, deploy_champion, keys, log, model, monitor, pipeline, plan, registry, schedule, stage
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -55,6 +55,7 @@ keys.add_to(app)
 log.add_to(app)
 monitor.add_to(app)
 registry.add_to(app)
+deploy_champion.add_to(app)
 plan.add_to(app)
 checks.add_to(app)
 
