@@ -123,6 +123,17 @@ def test_a_pipeline_run_is_tagged_as_kfp_tags_it(service: Service, monkeypatch: 
     }
 
 
+def test_a_pipeline_run_is_found_by_kubeflows_id_and_ended_once(service: Service) -> None:
+    mine, other = (service.tracker.open_run(CONFIG, pipeline_run=number) for number in ("kfp-1", "kfp-2"))
+    child = service.tracker.store.open_nested(mine, "train", {})
+    assert service.tracker.finish_pipeline("no such experiment", "kfp-1", "FAILED") == []
+    assert service.tracker.finish_pipeline("jobtuner", "kfp-1", "FAILED", "a pod was evicted") == [mine]
+    assert service.tracker.finish_pipeline("jobtuner", "kfp-1", "FINISHED") == []
+    assert [service.read(key).status for key in (mine, child, other)] == ["FAILED", "KILLED", "RUNNING"]
+    assert service.read(mine).tags["kfp.pipeline_run_id"] == "kfp-1"
+    assert service.read(mine).tags["pipeline.error"] == "a pod was evicted"
+
+
 def test_a_stage_is_a_nested_run_with_its_sections_and_its_data(service: Service, tmp_path: Path) -> None:
     run = service.open_run()
     inputs = {"prepare": samples.prepared(tmp_path / "prepare").folder}

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from jobtuner.cli import (
     checks,
+    deploy_champion,
     keys,
     log,
     model,
@@ -18,6 +19,7 @@ from jobtuner.cli import (
     pipeline,
     plan,
     registry,
+    schedule,
     serve,
     shards,
     stage,
@@ -64,6 +66,7 @@ def _options(
 
 
 pipeline.add_to(app)
+schedule.add_to(app)
 stage.add_to(app)
 shards.add_to(app)
 model.add_to(app)
@@ -72,6 +75,7 @@ keys.add_to(app)
 log.add_to(app)
 monitor.add_to(app)
 registry.add_to(app)
+deploy_champion.add_to(app)
 plan.add_to(app)
 synthesize.add_to(app)
 taxonomy.add_to(app)

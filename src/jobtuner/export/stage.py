@@ -46,7 +46,8 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
         shutil.copy2(prepared.folder / "taxonomy.json", folder / TAXONOMY_FILE)
         _write_settings(settings, trained, report, folder)
         bar.advance()
-    shutil.copytree(trained.folder / "adapter", out_dir / "adapter")
+    if (trained.folder / "adapter").is_dir():  # full fine-tuning has none
+        shutil.copytree(trained.folder / "adapter", out_dir / "adapter")
     found, answers = parity(trained, folder, prepared, config, report.temperature)
     write_jsonl(out_dir / PARITY_FILE, answers)
     (out_dir / "parity.json").write_text(json.dumps(found, indent=1), encoding="utf-8")

@@ -14,10 +14,11 @@ from jobtuner.contracts import ExportedModel
 from jobtuner.deploy import cluster
 from jobtuner.deploy.bundle import Bundle, Prompt
 from jobtuner.deploy.cluster import Rollout, next_step, release_of
+from jobtuner.deploy.follow import Champion, follow, verdict
 from jobtuner.deploy.kube import Kube, Object
 from jobtuner.deploy.lease import only_one
 from jobtuner.deploy.record import Record
-from jobtuner.errors import DeployError
+from jobtuner.errors import DeployError, TrackingError
 from tests.unit.deploy.fake_cluster import FakeCluster
 
 _NAME, _CANARY = "jobtuner-llm", "jobtuner-llm-canary"
@@ -314,3 +315,63 @@ def test_no_cluster_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(DeployError, match=r"No cluster is named.*Set KUBECONFIG"):
         Kube("any")
+
+
+_CHAMPION = Champion("m/a", "a")
+
+
+@pytest.mark.parametrize(
+    ("champion", "location", "serving", "failed", "found"),
+    [
+        (None, None, None, "", "no champion"),
+        (_CHAMPION, None, None, "", "no export"),
+        (_CHAMPION, "s3://m/a", None, "", "deploy"),
+        (_CHAMPION, "s3://m/a", "old", "", "deploy"),
+        (_CHAMPION, "s3://m/a", "old", "older", "deploy"),
+        (_CHAMPION, "s3://m/a", "old", "new", "failed before"),
+        (_CHAMPION, "s3://m/a", "new", "", "nothing"),
+        (_CHAMPION, "s3://m/a", "new", "new", "nothing"),
+    ],
+)
+def test_what_is_done_about_a_champion(
+    champion: Champion | None, location: str | None, serving: str | None, failed: str, found: str
+) -> None:
+    assert verdict(champion, location, "new", serving, failed) == found
+
+
+def test_the_cluster_follows_the_alias(
+    fake: FakeCluster, models: Models, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Promotion, a model that fails (tried once), a registry that is away, rollback: one look each, and some more."""
+    here = {"a", "b", "c"}
+    monkeypatch.setattr("jobtuner.deploy.follow.find_bundle", lambda key, place: key if key in here else None)
+    monkeypatch.setattr("jobtuner.deploy.follow.fetch_bundle", lambda location, folder: _bundle(location))
+    fake.fate[_release("c").digest] = "crash"
+    says = [None, "a", "a", "b", "x", "c", "c", "c", TrackingError("The tracker is away."), "a"]
+    serving = []
+
+    def champion() -> Champion | None:
+        now = says.pop(0)
+        if isinstance(now, TrackingError):
+            raise now
+        return None if now is None else Champion(f"m/{now}", now)
+
+    class _EndError(Exception):
+        pass
+
+    def sleep(_: float) -> None:
+        serving.append(_serving(fake))
+        if not says:
+            raise _EndError
+
+    tries = []
+    real = Rollout.run
+    monkeypatch.setattr(Rollout, "run", lambda self: (tries.append(self.release.model_version), real(self))[1])
+    with pytest.raises(_EndError):
+        follow(champion, Kube(_SETTINGS.namespace, fake.client()), _SETTINGS, 16, every=60.0, sleep=sleep)
+    assert serving == [None, "m/a", "m/a", "m/b", "m/b", "m/b", "m/b", "m/b", "m/b", "m/a"]
+    assert tries == ["m/a", "m/b", "m/c", "m/a"]
+    told = capsys.readouterr().err
+    assert "m/x is champion, but its export is not below s3://jobtuner-models/models" in told
+    assert told.count("m/c failed as a canary") == 1 and "m/c is champion and failed here" in told
+    assert told.count("The tracker is away.") == 1
