@@ -110,6 +110,7 @@ def test_memory_comes_back_and_nonsense_does_not() -> None:
     memory = Memory(level=1, raised=True, asked=DAY, approved=True)
     assert Memory.from_json(memory.to_json()) == memory
     assert Memory.from_json(Memory().to_json()) == Memory()
-    for nonsense in ({}, [], {"asked": "soon"}, {"asked": None, "mood": 1}):
+    nonsenses: list[object] = [{}, [], {"asked": "soon"}, {"asked": None, "mood": 1}]
+    for nonsense in nonsenses:
         with pytest.raises(ContractError, match="no state of the watch"):
             Memory.from_json(nonsense)

@@ -27,7 +27,7 @@ from jobtuner.records import write_jsonl
 from jobtuner.reference.files import make_reference
 from jobtuner.run import resolve
 from jobtuner.stages import run_stage
-from jobtuner.tracking import connect
+from jobtuner.tracking import MemoryRunStore, connect
 from tests.unit.prediction_log.samples import NOON, answer
 
 ENGLISH = ["nurse", "ward", "night", "shift", "clinic", "patients", "care", "team", "city", "hospital", "cook"]
@@ -186,7 +186,9 @@ def test_the_runner_records_a_look(
     contract = run_stage("monitor", tmp_path / "run", {}, tmp_path / "out")
     assert isinstance(contract, MonitorReport)
     assert contract.action == "none"
-    (_, recorded) = connect(f"memory://{tmp_path}").store.runs.values()
+    store = connect(f"memory://{tmp_path}").store
+    assert isinstance(store, MemoryRunStore)
+    (_, recorded) = store.runs.values()
     assert recorded.tags["monitor.action"] == "none"
 
 

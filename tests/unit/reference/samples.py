@@ -39,4 +39,5 @@ def _sketches(generator: np.random.Generator, danish: NDArray[np.bool_], shift: 
     rows = generator.normal(0.0, 1.0, (len(danish), DIMENSIONS))
     rows[:, 0] += 3.0 * danish
     rows[:, 1] += shift
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float64] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit.astype(np.float32)
