@@ -111,7 +111,7 @@ def _reference(
     vocabulary: Annotated[
         Path | None, typer.Option(help="With --log: a former reference, for its words and its threshold.")
     ] = None,
-    alpha: _Alpha = 0.025,
+    alpha: _Alpha = 0.01,
 ) -> None:
     """Write down what the answers look like without drift: of a training run, or (--since, --until) of the log."""
     from jobtuner.reference.build import reference_of_log, reference_of_run

@@ -44,7 +44,7 @@ def draw(reference: Reference, window: Window, drift: Drift, quality: Quality) -
 
 def _png(figure: "Figure") -> bytes:
     target = BytesIO()
-    figure.savefig(target, format="png", dpi=_DPI, bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(target, format="png", dpi=_DPI, metadata={"Software": None})
     return target.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""An S3 server on loopback."""
+"""An S3 server on loopback, for what reads and writes object stores."""
 
 from collections.abc import Iterator
 
