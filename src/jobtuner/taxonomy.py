@@ -106,6 +106,11 @@ class Taxonomy:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @cached_property
+    def languages(self) -> list[str]:
+        """Languages that titles come in, sorted."""
+        return sorted({language for item in self.occupations.values() for language in item.titles})
+
+    @cached_property
     def _by_title(self) -> dict[str, str]:
         found: dict[str, str] = {}
         for code in self.labels:

@@ -69,10 +69,16 @@ def _serve(
             envvar="JOBTUNER_KEYS", help="File of API keys (jobtuner keys add). Without it everybody may ask."
         ),
     ] = None,
+    page: Annotated[
+        bool | None,
+        typer.Option("--page/--no-page", help="Serve the web page at / too.", show_default="if Gradio is installed"),
+    ] = None,
 ) -> None:
     """Serve an exported model over HTTP until Ctrl-C."""
     from jobtuner.serve.logs import log_as_json
+    from jobtuner.serve.page.mount import available
     from jobtuner.serve.server import serve
 
+    folder = latest("export", "model") if model is None else Path(model)
     log_as_json()
-    serve(latest("export", "model") if model is None else Path(model), host, port, keys=keys)
+    serve(folder, host, port, keys=keys, page=available() if page is None else page)

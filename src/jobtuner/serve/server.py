@@ -43,6 +43,7 @@ def serve(
     ready_file: Path | None = None,
     load: Loader | None = None,
     keys: Path | None = None,
+    page: bool = False,
 ) -> None:
     """Serve an exported model until SIGTERM or SIGINT.
 
@@ -53,9 +54,10 @@ def serve(
         ready_file: gets {"url", "pid"} as soon as requests are answered.
         load: reads the model; None: `jobtuner.scoring.load_exported`.
         keys: file of API keys (`jobtuner keys`); None: everybody who reaches the address may ask.
+        page: whether to serve the web page at "/" too.
 
     Raises:
-        ConfigError: the port is no port, or the file holds no keys.
+        ConfigError: the port is no port, the file holds no keys, or the page's library is missing.
         DeployError: the address is taken or not this machine's.
         ModelError: the folder holds no model that can be served.
     """
@@ -67,20 +69,25 @@ def serve(
     with listener:
         if ring is None and listener.getsockname()[0] not in _LOOPBACK:
             _LOG.warning("no API keys: everybody who reaches this address may ask; see `jobtuner keys --help`")
-        app = _build(folder, load, ring)
+        app = _build(folder, load, ring, page=page)
         url = _url(listener)
         with _told_as_deploy_error(host, port):
             _run(_server(app, lambda: _announce(url, ready_file)), listener)
 
 
-def _build(folder: Path, load: Loader | None, keys: KeyRing | None) -> "FastAPI":
+def _build(folder: Path, load: Loader | None, keys: KeyRing | None, *, page: bool) -> "FastAPI":
     from jobtuner.serve.gateway import create_app
+    from jobtuner.serve.page.mount import add_page
 
     if load is None:
         from jobtuner.scoring import load_exported
 
         load = load_exported
-    return create_app(load(folder), keys=keys)
+    classifier = load(folder)
+    app = create_app(classifier, keys=keys)
+    if page:
+        add_page(app, classifier.taxonomy.languages, keys=keys is not None)
+    return app
 
 
 @contextmanager
