@@ -123,7 +123,8 @@ class Browser:
         )
         self.until(pressed)
         place = self.value(
-            f"(() => {{ const b = {pressed}; b.scrollIntoView({{block: 'center'}}); const r = b.getBoundingClientRect();"
+            f"(() => {{ const b = {pressed}; b.scrollIntoView({{block: 'center'}});"
+            " const r = b.getBoundingClientRect();"
             " return {x: r.x + r.width / 2, y: r.y + r.height / 2}; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):  # a person's press: scripts may then use the clipboard

@@ -32,6 +32,7 @@ class CompletionsClient:
         url: the server, with or without the final /v1.
         timeout: seconds that one request may take.
         connections: requests under way at once.
+        attempts: how often one request is sent at most.
         pause: waits so many seconds; tests give one that does not.
 
     Raises:
@@ -39,13 +40,19 @@ class CompletionsClient:
     """
 
     def __init__(
-        self, url: str, *, timeout: float = 120.0, connections: int = 8, pause: Callable[[float], None] = time.sleep
+        self,
+        url: str,
+        *,
+        timeout: float = 120.0,
+        connections: int = 8,
+        attempts: int = _ATTEMPTS,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         import httpx
 
         self.url = _base_url(url)
         key = os.environ.get(KEY_VARIABLE)
-        self._pause = pause
+        self._attempts, self._pause = attempts, pause
         self._http = httpx.Client(
             timeout=timeout,
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -85,7 +92,7 @@ class CompletionsClient:
         import httpx
 
         problem = ""
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(self._attempts):
             wait = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
             try:
                 response = self._http.request(method, self.url + path, json=body)
@@ -96,11 +103,11 @@ class CompletionsClient:
                     return self._read(response, path)
                 problem = f"HTTP {response.status_code}"
                 wait = _retry_after(response.headers.get("retry-after"), wait)
-            if attempt + 1 < _ATTEMPTS:
+            if attempt + 1 < self._attempts:
                 self._pause(wait * random.uniform(1.0, 1.25))  # noqa: S311  # so that threads do not come back at once
         raise DeployError(
-            f"{self.url}{path} gave no answer in {_ATTEMPTS} attempts (last: {problem}). Check that the server runs "
-            "and is not overloaded; fewer requests at once (--concurrency) or a longer --timeout may help."
+            f"{self.url}{path} gave no answer in {self._attempts} attempts (last: {problem}). Check that the server "
+            "runs and is not overloaded; fewer requests at once (--concurrency) or a longer --timeout may help."
         )
 
     def wrong(self, what: str) -> DeployError:

@@ -1,6 +1,6 @@
 """Requests and answers of the HTTP interface. Strict: no unknown keys, no conversions (true is no number)."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -99,6 +99,8 @@ class OccupationResult(_Body):
     code: str
     title: str
     probability: Probability
+    answered_by: Literal["model", "baseline"] = Field(description="The fine-tuned model, or the cheap one before it.")
+    abstain: bool = Field(description="True: too unsure by the threshold that evaluation chose; a person should look.")
     top: list[Candidate]
 
 

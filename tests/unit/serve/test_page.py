@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from jobtuner.serve.gateway import create_app
 from jobtuner.serve.keys import add_key
 from jobtuner.serve.page import mount
 from jobtuner.serve.page.client import Gateway, InProcess, RefusedError
-from jobtuner.serve.page.letter_tab import written
+from jobtuner.serve.page.letter_tab import LetterForm, written
 from jobtuner.serve.page.occupation_tab import classified
 from tests.unit.serve.conftest import wait_until
 from tests.unit.serve.fakes import KeywordClassifier
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 NURSE = "Night nurse for a hospital"
-FACTS = ("Ada", "", "", "triage, care", "I like it\nIt is near", "", "")
+FACTS = LetterForm(NURSE, "Ada", skills="triage, care", reasons="I like it\nIt is near")
 
 
 @pytest.fixture(scope="module")
@@ -156,15 +157,15 @@ def test_a_crash_is_told_without_the_ad(app: "FastAPI") -> None:
     assert "EXPLODE" not in html
 
 
-def letters(app: "FastAPI", ad: str, *facts: str) -> list[str]:
+def letters(app: Any, form: LetterForm) -> list[str]:
     async def all_of_it() -> list[str]:
-        return [shown async for shown in written(Gateway(app), ad, *facts)]
+        return [shown async for shown in written(Gateway(app), form, "")]
 
     return asyncio.run(all_of_it())
 
 
 def test_a_letter_grows_and_ends_with_its_marks(app: "FastAPI") -> None:
-    shown = letters(app, NURSE, *FACTS)
+    shown = letters(app, FACTS)
     assert len(shown) > 10
     assert "Writing" in shown[0]
     lengths = [len(html) for html in shown[:-1]]
@@ -174,14 +175,35 @@ def test_a_letter_grows_and_ends_with_its_marks(app: "FastAPI") -> None:
     assert LETTER.split("\n")[0] in shown[-1]
 
 
+def test_the_fields_of_a_letter_become_facts() -> None:
+    form = LetterForm(
+        " Koch gesucht für die Küche ", " Ada ", "Koch", "", "Soßen, Brot;\n Fisch\n", "a\n\nb", "Acme, 2 Jahre"
+    )
+    assert form.request() == {
+        "ad": {"text": "Koch gesucht für die Küche", "language": "de"},
+        "applicant": {
+            "name": "Ada",
+            "role": "Koch",
+            "company": "",
+            "skills": ["Soßen", "Brot", "Fisch"],
+            "reasons": ["a", "b"],
+            "experience": ["Acme, 2 Jahre"],
+            "language": "de",
+        },
+        "stream": True,
+    }
+    other = replace(form, language="fr", system=" Kurz. ").request()
+    assert (other["applicant"]["language"], other["system"]) == ("fr", "Kurz.")
+
+
 def test_a_letter_that_breaks_off_is_told_so() -> None:
-    shown = letters(_half, NURSE, *FACTS)  # type: ignore[arg-type]  # any ASGI application
+    shown = letters(_half, FACTS)
     assert 'role="alert"' in shown[-1]
 
 
 def test_a_letter_needs_an_ad_and_a_name(app: "FastAPI") -> None:
-    assert "no ad yet" in letters(app, "", *FACTS)[0]
-    assert "needs your name" in letters(app, NURSE, " ", *FACTS[1:])[0]
+    assert "no ad yet" in letters(app, replace(FACTS, ad=" "))[0]
+    assert "needs your name" in letters(app, replace(FACTS, name=" "))[0]
 
 
 @pytest.fixture(scope="module")

@@ -162,7 +162,9 @@ def test_a_narrow_window_needs_no_sideways_scrolling(url: str) -> None:
 
 def test_a_letter_is_streamed_marked_and_can_be_copied(url: str) -> None:
     with Browser() as browser:
-        browser.call("Browser.grantPermissions", permissions=["clipboardReadWrite"], origin=url)
+        browser.call(
+            "Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"], origin=url
+        )
         browser.open(url)
         browser.until(READY)
         browser.click("Cover letter")

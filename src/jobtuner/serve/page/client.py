@@ -40,8 +40,13 @@ class _Stream(httpx.AsyncByteStream):
             more = message.get("more_body", False)
 
     async def aclose(self) -> None:
-        self._work.cancel()
-        await asyncio.gather(self._work, return_exceptions=True)
+        await _ended(self._work)
+
+
+async def _ended(work: "asyncio.Task[None]") -> None:
+    """Stop a task and take its exception in: one that nobody took is logged with its text, which may quote an ad."""
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
 
 
 class InProcess(httpx.AsyncBaseTransport):
@@ -64,9 +69,10 @@ class InProcess(httpx.AsyncBaseTransport):
         try:
             head = await going.get()
         except asyncio.CancelledError:
-            work.cancel()
+            await _ended(work)
             raise
         if head["type"] == "broken":
+            await _ended(work)
             raise httpx.RemoteProtocolError("the application failed before it answered", request=request)
         return httpx.Response(head["status"], headers=head.get("headers", []), stream=_Stream(going, work))
 

@@ -2,19 +2,22 @@
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jobtuner.display import guess_language
 from jobtuner.serve.page import render
 from jobtuner.serve.page.client import Gateway, RefusedError
+from jobtuner.serve.page.examples import name as named
 from jobtuner.serve.page.occupation_tab import NO_AD
 from jobtuner.serve.schemas import MAX_CHARS
 from jobtuner.serve.text import tidy
+from jobtuner.tasks.cover_letter import LANGUAGES
 
 if TYPE_CHECKING:
     import gradio as gr
 
-__all__ = ["LETTERS", "letter_tab", "written"]
+__all__ = ["LETTERS", "LetterForm", "letter_tab", "written"]
 
 LETTERS = "/v1/cover-letters"
 
@@ -65,6 +68,9 @@ def letter_tab(gateway: Gateway, key: "gr.Textbox") -> None:
                 "", label="Your skills", info="One a line, or with commas between.", lines=2, elem_id="skills"
             )
             reasons = gr.Textbox("", label="Why this job", info="One reason a line.", lines=2, elem_id="reasons")
+            experience = gr.Textbox("", label="Earlier posts and degrees", info="One a line.", lines=2)
+            languages = [("As in the ad", ""), *((named(code), code) for code in LANGUAGES)]
+            language = gr.Dropdown(languages, value="", label="Language of the letter", filterable=False)
             with gr.Accordion("System message", open=False):
                 system = gr.Textbox(
                     "",
@@ -77,27 +83,69 @@ def letter_tab(gateway: Gateway, key: "gr.Textbox") -> None:
         with gr.Column(scale=6, min_width=320):
             letter = gr.HTML(render.welcome(_HINT), js_on_load=_COPY, elem_id="letter")
 
-    async def compose(*values: str) -> AsyncIterator[str]:
-        async for shown in written(gateway, *values):
+    async def compose(secret: str, *values: str) -> AsyncIterator[str]:
+        async for shown in written(gateway, LetterForm(*values), secret):
             yield shown
 
-    inputs = [ad, name, role, company, skills, reasons, system, key]
+    inputs = [key, ad, name, role, company, skills, reasons, experience, language, system]
     write.click(compose, inputs, letter, api_visibility="private", show_progress="hidden")
 
 
-async def written(
-    gateway: Gateway, ad: str, name: str, role: str, company: str, skills: str, reasons: str, system: str, key: str
-) -> AsyncIterator[str]:
-    """The letter as HTML, longer and longer, and at last with its claims marked."""
-    ad = tidy(ad)
-    if not ad or not name.strip():
-        yield render.problem("A letter needs your name." if ad else NO_AD)
+@dataclass(frozen=True)
+class LetterForm:
+    """What the tab's fields hold, in their order."""
+
+    ad: str
+    name: str
+    role: str = ""
+    company: str = ""
+    skills: str = ""
+    """One a line, or with commas between."""
+    reasons: str = ""
+    """One a line."""
+    experience: str = ""
+    """One a line."""
+    language: str = ""
+    """ISO 639-1 code of the letter; empty: the ad's."""
+    system: str = ""
+    """What the model is told in place of its own instruction; empty: that."""
+
+    def request(self) -> dict[str, Any]:
+        """The body for the gateway."""
+        ad = tidy(self.ad)
+        spoken = guess_language(ad)
+        applicant = {
+            "name": self.name.strip(),
+            "role": self.role.strip(),
+            "company": self.company.strip(),
+            "skills": _items(self.skills, r"[\n,;]"),
+            "reasons": _items(self.reasons, r"\n"),
+            "experience": _items(self.experience, r"\n"),
+            "language": self.language or spoken,
+        }
+        told = {"system": self.system.strip()} if self.system.strip() else {}
+        return {"ad": {"text": ad, "language": spoken}, "applicant": applicant, "stream": True, **told}
+
+
+def _items(text: str, between: str) -> list[str]:
+    return [item.strip() for item in re.split(between, text) if item.strip()]
+
+
+async def written(gateway: Gateway, form: LetterForm, key: str) -> AsyncIterator[str]:
+    """The letter as HTML, longer and longer, and at last with its claims marked.
+
+    Args:
+        gateway: answers.
+        form: the fields.
+        key: API key; empty: none.
+    """
+    if not tidy(form.ad) or not form.name.strip():
+        yield render.problem("A letter needs your name." if tidy(form.ad) else NO_AD)
         return
-    body = _request(ad, name, role, company, skills, reasons, system)
     text = ""
     yield render.writing(text)
     try:
-        async for event in gateway.events(LETTERS, body, key):
+        async for event in gateway.events(LETTERS, form.request(), key):
             if "letter" in event:
                 yield render.letter(event["letter"], event["claims"])
                 return
@@ -106,19 +154,3 @@ async def written(
         yield render.problem(_BROKEN)
     except RefusedError as error:
         yield render.problem(str(error))
-
-
-def _request(ad: str, name: str, role: str, company: str, skills: str, reasons: str, system: str) -> dict[str, Any]:
-    applicant = {
-        "name": name.strip(),
-        "role": role.strip(),
-        "company": company.strip(),
-        "skills": _items(skills, r"[\n,;]"),
-        "reasons": _items(reasons, r"\n"),
-    }
-    told = {"system": system.strip()} if system.strip() else {}
-    return {"ad": {"text": ad, "language": guess_language(ad)}, "applicant": applicant, **told}
-
-
-def _items(text: str, between: str) -> list[str]:
-    return [item.strip() for item in re.split(between, text) if item.strip()]

@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from jobtuner.errors import ConfigError
-from jobtuner.serve.middleware import BodyLimit, error_response
+from jobtuner.serve.errors import error_response
+from jobtuner.serve.middleware import BodyLimit
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -108,7 +109,9 @@ class PageFront:
 
     def __init__(self, app: "ASGIApp", page: "ASGIApp") -> None:
         self._app = app
-        self._page = BodyLimit(page, max_bytes=_MAX_BODY, max_seconds=30.0, max_open=_MAX_OPEN)
+        self._page = BodyLimit(
+            page, max_bytes=_MAX_BODY, held_bytes=_MAX_OPEN * _MAX_BODY, max_seconds=30.0, max_open=_MAX_OPEN
+        )
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Serve one request."""
