@@ -37,6 +37,10 @@ def _serve(
             envvar="JOBTUNER_KEYS", help="File of API keys (jobtuner keys add). Without it everybody may ask."
         ),
     ] = None,
+    page: Annotated[
+        bool | None,
+        typer.Option("--page/--no-page", help="Serve the web page at / too.", show_default="if Gradio is installed"),
+    ] = None,
     endpoint: Annotated[
         str | None,
         _server(
@@ -82,6 +86,7 @@ def _serve(
     """Serve an exported model over HTTP until Ctrl-C."""
     from jobtuner.serve.assembly import CascadeChoice, Offer
     from jobtuner.serve.logs import log_as_json
+    from jobtuner.serve.page.mount import available
     from jobtuner.serve.server import serve
 
     wanted = cascade or any(value is not None for value in (cascade_precision, cascade_threshold, baseline))
@@ -93,6 +98,7 @@ def _serve(
         skills_model=skills_model,
         letter_model=letter_model,
         chat_models=tuple(chat_model or ()),
+        page=available() if page is None else page,
     )
     log_as_json()
     serve(offer, host, port)
