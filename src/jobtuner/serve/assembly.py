@@ -64,6 +64,8 @@ class Offer:
     """The endpoint's name for the model that writes cover letters; None: no /v1/cover-letters."""
     chat_models: Sequence[str] = ()
     """More names of the endpoint's that may be asked for by the OpenAI-compatible paths."""
+    batches: Path | None = None
+    """Folder in which batches are kept; None: no /v1/batches."""
 
 
 def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | None = None) -> "FastAPI":
@@ -83,7 +85,13 @@ def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | 
     classifier = _classifier(offer, load)
     cascade = None if offer.cascade is None else load_cascade(offer.cascade, offer.model, classifier)
     return create_app(
-        classifier, settings=_settings(offer), keys=keys, cascade=cascade, texts=_texts(offer), stopping=stopping
+        classifier,
+        settings=_settings(offer),
+        keys=keys,
+        cascade=cascade,
+        texts=_texts(offer),
+        batches=offer.batches,
+        stopping=stopping,
     )
 
 
