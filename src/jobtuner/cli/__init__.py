@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from jobtuner.cli import (
+    batch,
     checks,
     deploy_champion,
     keys,
@@ -71,6 +72,7 @@ stage.add_to(app)
 shards.add_to(app)
 model.add_to(app)
 serve.add_to(app)
+batch.add_to(app)
 keys.add_to(app)
 log.add_to(app)
 monitor.add_to(app)

@@ -41,6 +41,10 @@ def _serve(
         bool | None,
         typer.Option("--page/--no-page", help="Serve the web page at / too.", show_default="if Gradio is installed"),
     ] = None,
+    batches: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that keeps what /v1/batches takes in.", show_default="no batches"),
+    ] = None,
     endpoint: Annotated[
         str | None,
         _server(
@@ -95,6 +99,7 @@ def _serve(
         endpoint=_endpoint(endpoint, served_model=served_model, concurrency=concurrency, timeout=timeout),
         cascade=CascadeChoice(baseline, cascade_precision, cascade_threshold) if wanted else None,
         keys=keys,
+        batches=batches,
         skills_model=skills_model,
         letter_model=letter_model,
         chat_models=tuple(chat_model or ()),

@@ -66,6 +66,8 @@ class Offer:
     """More names of the endpoint's that may be asked for by the OpenAI-compatible paths."""
     page: bool = False
     """Whether the web page is served at "/" too."""
+    batches: Path | None = None
+    """Folder in which batches are kept; None: no /v1/batches."""
 
 
 def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | None = None) -> "FastAPI":
@@ -86,7 +88,13 @@ def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | 
     classifier = _classifier(offer, load)
     cascade = None if offer.cascade is None else load_cascade(offer.cascade, offer.model, classifier)
     app = create_app(
-        classifier, settings=_settings(offer), keys=keys, cascade=cascade, texts=_texts(offer), stopping=stopping
+        classifier,
+        settings=_settings(offer),
+        keys=keys,
+        cascade=cascade,
+        texts=_texts(offer),
+        batches=offer.batches,
+        stopping=stopping,
     )
     if offer.page:
         from jobtuner.serve.page.mount import add_page

@@ -68,7 +68,8 @@ class RequestLog:
             self._note(scope, status, time.monotonic() - started)
 
     def _note(self, scope: "Scope", status: int, seconds: float) -> None:
-        path = scope["path"] if scope["path"] in self._paths else "other"
+        template = getattr(scope.get("route"), "path", scope["path"])
+        path = template if template in self._paths else "other"
         self._metrics.closed(path, status, seconds, scope["state"].get("key", ""))
         if path in _INSIDE and status < 400:
             return  # a probe every second would drown the rest
