@@ -61,6 +61,8 @@ class InferenceSettings:
     temperature: float = 1.0
     """Divides the log-probabilities before they are renormalised."""
     model_version: str = "unregistered"
+    max_answer_tokens: int = 0
+    """Of tasks that answer in text: longest answer; 0 where the answer is a label."""
 
     def save(self, folder: Path) -> None:
         """Write `inference.json`."""

@@ -12,10 +12,12 @@ import numpy as np
 from jobtuner.config import Config
 from jobtuner.contracts import EvalReport, ExportedModel, PreparedData, TrainedModel
 from jobtuner.errors import ModelError
+from jobtuner.export.chat_parity import chat_parity
 from jobtuner.export.merge import merge
 from jobtuner.progress import track
 from jobtuner.records import Example, read_jsonl
 from jobtuner.scoring import TAXONOMY_FILE, InferenceSettings, load_adapted, load_exported
+from jobtuner.tasks import CHAT_TASKS
 from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["parity", "run"]
@@ -41,15 +43,20 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
         merge(trained, settings, config.export.dtype, folder)
         bar.advance()
         shutil.copytree(trained.folder / "tokenizer", folder, dirs_exist_ok=True)
-        shutil.copy2(prepared.folder / "taxonomy.json", folder / TAXONOMY_FILE)
+        if config.task not in CHAT_TASKS:
+            shutil.copy2(prepared.folder / "taxonomy.json", folder / TAXONOMY_FILE)
         replace(settings, temperature=report.temperature, model_version=trained.fingerprint[:12]).save(folder)
         bar.advance()
-    found = parity(trained, folder, prepared, config, report.temperature)
+    if config.task in CHAT_TASKS:
+        found, of_what = chat_parity(trained, folder, prepared, config), "the answers' tokens"
+    else:
+        found, of_what = parity(trained, folder, prepared, config, report.temperature), "labels"
     (out_dir / "parity.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     if found["label_agreement"] < config.export.min_label_agreement:
         raise ModelError(
-            f"The merged model agrees with base + adapter on {found['label_agreement']:.1%} of {found['examples']:.0f} "
-            f"validation prompts; export.min_label_agreement asks for {config.export.min_label_agreement:.1%}. "
+            f"The merged model agrees with base + adapter on {found['label_agreement']:.1%} of {of_what}, "
+            f"{found['examples']:.0f} validation prompts; export.min_label_agreement asks for "
+            f"{config.export.min_label_agreement:.1%}. "
             "Try export.dtype float32."
         )
     return ExportedModel(
