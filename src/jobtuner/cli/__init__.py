@@ -26,6 +26,7 @@ from jobtuner.cli import (
     stage,
     synthesize,
     taxonomy,
+    text,
     train_job,
     tune,
 )
@@ -73,6 +74,7 @@ shards.add_to(app)
 model.add_to(app)
 serve.add_to(app)
 batch.add_to(app)
+text.add_to(app)
 keys.add_to(app)
 log.add_to(app)
 monitor.add_to(app)

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,15 @@ from jobtuner.config import STANDIN, Config
 from jobtuner.contracts import PreparedData, TrainedModel
 from jobtuner.errors import ModelError
 from jobtuner.models import WEIGHTS_FOLDER, load_quantized, load_tokenizer
-from jobtuner.records import Example, read_jsonl, write_jsonl
+from jobtuner.records import write_jsonl
 from jobtuner.run import home
 from jobtuner.scoring import InferenceSettings
 from jobtuner.storage import local_path
-from jobtuner.tasks import PromptEncoder, get_label_task, prompt_hash
-from jobtuner.taxonomy import Taxonomy
+from jobtuner.tasks import CHAT_TASKS
 from jobtuner.train.best import Watch
 from jobtuner.train.checkpoint import CheckpointStore
 from jobtuner.train.curves import CURVES_FILE, draw_curves
+from jobtuner.train.data import Rows, TrainingData, training_data
 from jobtuner.train.full import unfreeze, verify_full
 from jobtuner.train.group import ALONE, Group, joined, started_as_rank
 from jobtuner.train.identity import environment, identity
@@ -32,7 +32,7 @@ from jobtuner.train.launch import launch, machines, processes_here
 from jobtuner.train.lora import add_adapter, verify
 from jobtuner.train.resume import Checkpointing, SeenEnoughError
 from jobtuner.train.shard import shard_base
-from jobtuner.train.standin import Corpus, build_standin
+from jobtuner.train.standin import build_standin
 from jobtuner.train.trainer import fine_tune
 
 __all__ = ["CHECKPOINTS_VARIABLE", "fine_tune_in", "run", "take_part"]
@@ -40,7 +40,7 @@ __all__ = ["CHECKPOINTS_VARIABLE", "fine_tune_in", "run", "take_part"]
 CHECKPOINTS_VARIABLE = "JOBTUNER_CHECKPOINTS"
 """Environment variable: folder or s3://bucket/key for the checkpoints of recipes that name none."""
 
-_SECTIONS = ("seed", "task", "clean", "prompt", "model", "quantization", "lora", "training")
+_SECTIONS = ("seed", "task", "chat", "clean", "prompt", "model", "quantization", "lora", "training")
 """Sections of the recipe that decide what is trained."""
 
 
@@ -87,18 +87,15 @@ def fine_tune_in(
     from transformers import set_seed
 
     prepared = PreparedData.load(prepare)
-    taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
-    train, validation = _examples(prepared, "train"), _examples(prepared, "validation")
-    source, built = group.tell(_base(config, train, taxonomy, out_dir) if group.first else None)
+    data = training_data(config, prepared)
+    source, built = group.tell(_base(config, data, out_dir) if group.first else None)
 
     tokenizer = load_tokenizer(source, config.model.revision)
-    task = get_label_task(config.task)
-    encoder = PromptEncoder(task, tokenizer, config.prompt.max_ad_tokens)
+    rows = data.encode(tokenizer)
     set_seed(config.seed)
     model, found = _model(config, source)
     settings = {**found, "revision": config.model.revision, **built}
-    rows, held_out = _rows(encoder, train), _rows(encoder, validation)
-    me = identity(config.digest(*_SECTIONS), (rows, held_out), model)
+    me = identity(config.digest(*_SECTIONS), (rows.train, rows.validation), model)
     settings |= {"processes": group.size, **_shard(config, model, group)}
     with _checkpoints(config, me, group) if group.first else nullcontext() as store:
         scratch = out_dir / f"scratch-{group.rank}"
@@ -106,10 +103,10 @@ def fine_tune_in(
             os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(out_dir / "tensorboard"))
         try:
             metrics, history = fine_tune(
-                model, tokenizer, rows, held_out, config.training, config.seed, scratch,
-                Checkpointing(store, config.checkpoint), ids=[item.id for item in train], group=group,
+                model, tokenizer, rows.train, rows.validation, config.training, config.seed, scratch,
+                Checkpointing(store, config.checkpoint), ids=rows.ids, group=group,
                 autocast=config.quantization.compute_dtype == "bfloat16",
-                judge=_judge(config, encoder, validation, taxonomy), watch=watch, report_to=config.reporting.to,
+                judge=_judge(config, data, tokenizer), watch=watch, report_to=config.reporting.to,
             )  # fmt: skip
         except SeenEnoughError:
             if store is not None:
@@ -122,9 +119,10 @@ def fine_tune_in(
         tokenizer.save_pretrained(str(out_dir / "tokenizer"))
         write_jsonl(out_dir / "history.jsonl", history)
         draw_curves(history, out_dir / CURVES_FILE)
+        _write_tokens(rows, out_dir)
         fingerprint = _fingerprint(weights, source if config.model.base != STANDIN else "standin")
-        result = _Result(fingerprint, prompt_hash(task, tokenizer), settings, metrics)
-        _write(config, prepared, taxonomy, result, out_dir)
+        result = _Result(fingerprint, data.prompt_hash(tokenizer), settings, metrics)
+        _write(config, prepared, data, result, out_dir)
         # Here the result is whole. Elsewhere it still has to travel: a pod that dies on the way is done again at once.
         store.finish(keep=1 if _uri(config) else 0)
 
@@ -137,18 +135,19 @@ class _Result:
     metrics: dict[str, float]
 
 
-def _write(config: Config, prepared: PreparedData, taxonomy: Taxonomy, found: _Result, out_dir: Path) -> None:
+def _write(config: Config, prepared: PreparedData, data: TrainingData, found: _Result, out_dir: Path) -> None:
     """What inference needs, and last of all the contract."""
     InferenceSettings(
         task=config.task,
-        labels=taxonomy.labels,
+        labels=data.labels,
         prompt_hash=found.prompt_hash,
         max_ad_tokens=config.prompt.max_ad_tokens,
-        taxonomy_version=taxonomy.version,
+        taxonomy_version=data.taxonomy_version,
         data_fingerprint=prepared.fingerprint,
         model_fingerprint=found.fingerprint,
         quantization=config.quantization.model_dump(),
         clean=config.clean.model_dump(),
+        max_answer_tokens=config.chat.max_answer_tokens if config.task in CHAT_TASKS else 0,
     ).save(out_dir)
     TrainedModel(
         folder=out_dir,
@@ -157,7 +156,7 @@ def _write(config: Config, prepared: PreparedData, taxonomy: Taxonomy, found: _R
         base_is_standin=config.model.base == STANDIN,
         data_fingerprint=prepared.fingerprint,
         prompt_hash=found.prompt_hash,
-        labels=taxonomy.labels,
+        labels=data.labels,
         settings=found.settings,
         metrics=found.metrics,
     ).save()
@@ -201,11 +200,17 @@ def _model(config: Config, source: str) -> tuple[Any, dict[str, Any]]:
     return model, {"method": training.method, **found, **verify_kernels(model, training)}
 
 
-def _judge(config: Config, encoder: PromptEncoder, rows: list[Example], taxonomy: Taxonomy) -> LabelJudge | None:
+def _judge(config: Config, data: TrainingData, tokenizer: Any) -> LabelJudge | None:
     if config.training.best_by not in {"label_accuracy", "macro_f1"}:
         return None
-    some = rows[: config.training.evaluate_rows]
-    return LabelJudge.of(encoder, [item.text for item in some], [item.label for item in some], taxonomy.labels)
+    return data.judge(tokenizer, config.training.evaluate_rows)
+
+
+def _write_tokens(rows: Rows, out_dir: Path) -> None:
+    """Token lengths and left-out rows, of tasks that answer in text."""
+    if rows.tokens:
+        write_jsonl(out_dir / "skipped.jsonl", (asdict(item) for item in rows.skipped))
+        (out_dir / "tokens.json").write_text(json.dumps(rows.tokens, indent=1), encoding="utf-8")
 
 
 def _save(config: Config, model: Any, out_dir: Path) -> Path:
@@ -238,26 +243,18 @@ def _uri(config: Config) -> str | None:
     return config.checkpoint.uri or os.environ.get(CHECKPOINTS_VARIABLE) or None
 
 
-def _examples(prepared: PreparedData, split: str) -> list[Example]:
-    return [Example.from_json(row) for row in read_jsonl(prepared.folder / f"{split}.jsonl")]
-
-
-def _rows(encoder: PromptEncoder, examples: list[Example]) -> list[dict[str, list[int]]]:
-    return encoder.examples([item.text for item in examples], [item.label for item in examples])
-
-
-def _base(config: Config, train: list[Example], taxonomy: Taxonomy, out_dir: Path) -> tuple[str, dict[str, Any]]:
+def _base(config: Config, data: TrainingData, out_dir: Path) -> tuple[str, dict[str, Any]]:
     """The base model's location, and how it was built where it is the stand-in (copied or built into `base/`)."""
     if config.model.base != STANDIN:
         return config.model.base, {}
-    corpus = Corpus.of([item.text for item in train], taxonomy)
+    corpus = data.corpus()
     target = out_dir / "base"
     cache = os.environ.get("JOBTUNER_CACHE")
     place = Path(cache) / "standin" / corpus.digest(config.model.standin, config.seed)[:24] if cache else None
     if place is not None and (place / "built.json").exists():
         shutil.copytree(place, target)
     else:
-        built = build_standin(config.model.standin, corpus, get_label_task(config.task), config.seed, target)
+        built = build_standin(config.model.standin, corpus, data.task, config.seed, target)
         (target / "built.json").write_text(json.dumps(built), encoding="utf-8")
         if place is not None:
             unfinished = place.with_name(place.name + f".{os.getpid()}")
