@@ -83,7 +83,7 @@ def load_quantized(
 
 
 def load_trained(trained: TrainedModel, settings: QuantizationConfig) -> Any:
-    """What the train stage made, as it was trained: the base with the adapter on it, or the weights of full fine-tuning.
+    """What the train stage made, as it was trained: the base with its adapter, or the weights of full fine-tuning.
 
     Args:
         trained: the stage's result.

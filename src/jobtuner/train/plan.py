@@ -109,7 +109,9 @@ def make_plan(config: Config, shape: Shape, work: Workload) -> Plan:
         **held,
         "gradients (float32)": trainable * 4,
         "optimizer": round(trainable * _OPTIMIZER_BYTES[training.optimizer]),
-        "activations": activation_bytes(shape, config.quantization, config.lora, training, pass_tokens),
+        "activations": activation_bytes(
+            shape, config.quantization, None if full else config.lora, training, pass_tokens
+        ),
         "logits of the answers": logit_bytes(shape, pass_rows * work.answer_tokens),
         "one layer unpacked": 0 if config.quantization.type == "none" else largest * size,
     }
@@ -150,7 +152,7 @@ def weight_bytes(shape: Shape, quantization: QuantizationConfig) -> tuple[int, i
 
 
 def activation_bytes(
-    shape: Shape, quantization: QuantizationConfig, lora: LoraSettings, training: TrainingConfig, tokens: int
+    shape: Shape, quantization: QuantizationConfig, lora: LoraSettings | None, training: TrainingConfig, tokens: int
 ) -> int:
     """Bytes that the forward pass keeps for the backward pass.
 
@@ -158,11 +160,12 @@ def activation_bytes(
     layer: 14 numbers as wide as the hidden size in the compute dtype (inputs of the norms, of q, k, v together, of o,
     of gate and up together; query, keys and values, once as made, once as attention takes them), 2 in float32 (inside
     the norms), 4 as wide as the MLP, 7 of the adapter's rank. Dropout keeps for each adapted layer a mask of a byte and
-    an input of its own. With checkpointing a layer keeps its input alone, and one layer at a time the rest.
+    an input of its own. Full fine-tuning (lora None) keeps the same inputs, for the gradients of the weights; that is
+    derived, not counted. With checkpointing a layer keeps its input alone, and one layer at a time the rest.
     """
     h, i, size = shape.hidden, shape.intermediate, _dtype_bytes(quantization)
-    layer = size * (14 * h + 4 * i + 7 * lora.r) + 4 * 2 * h
-    if lora.dropout > 0:
+    layer = size * (14 * h + 4 * i + 7 * (lora.r if lora else 0)) + 4 * 2 * h
+    if lora and lora.dropout > 0:
         layer += (size + 1) * (6 * h + i)
     kept = shape.layers * size * h + layer if training.gradient_checkpointing else shape.layers * layer
     return tokens * (kept + (size + 4) * h)  # and the last norm

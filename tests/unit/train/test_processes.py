@@ -31,7 +31,7 @@ from tests.conftest import ADS, TINY
 
 ROOT = Path(__file__).parents[3]
 CODES = ["2221", "2221", "5120", "5120", "8331"]
-PRECISE = {"quantization.compute_dtype": "float32", "lora.dropout": "0.0"}
+PRECISE = {"quantization.compute_dtype": "float32"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def config_of(**changes: str) -> Config:
         "smoke",
         {
             "training.epochs": "3.0", "training.batch_size": "4", "training.evaluate_every": "6",
-            "training.best_by": "loss", "lora.r": "8", **PRECISE, **changes,
+            "training.best_by": "loss", **({} if "lora" in changes else {"lora.r": "8"}), **PRECISE, **changes,
         },
     )  # fmt: skip
     return loaded.model_copy(update={"model": loaded.model.model_copy(update={"standin": TINY})})
@@ -115,6 +115,18 @@ def test_full_precision_sharded_is_the_same_too(prepared: PreparedData, tmp_path
         (tmp_path / name).mkdir()
         models.append(run_train(config_of(**changes, **more), {"prepare": prepared.folder}, tmp_path / name))
     assert_same(models[1], models[0])
+
+
+@pytest.mark.slow
+def test_two_processes_train_all_weights_as_one_does(prepared: PreparedData, tmp_path: Path) -> None:
+    changes = {"quantization.type": "none", "quantization.double": "false", "training.method": "full", "lora": "{}",
+               "training.max_steps": "4", "training.learning_rate": "1.0e-3"}  # fmt: skip
+    weights = []
+    for name, more in (("alone", {}), ("together", {"hardware.processes": "2"})):
+        (tmp_path / name).mkdir()
+        model = run_train(config_of(**changes, **more), {"prepare": prepared.folder}, tmp_path / name)
+        weights.append(dict(load_file(model.folder / "weights" / "model.safetensors")))
+    assert difference(*weights) < 1e-3  # stored in float32, four steps of Adam
 
 
 @pytest.mark.slow

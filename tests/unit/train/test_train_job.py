@@ -57,7 +57,7 @@ def test_the_schemas_and_pod_security_accept_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     broken = yaml.safe_dump_all(train_job(TrainJobSpec("a", IMAGE, "smoke"))).replace("numNodes", "numNode")
     (tmp_path / "broken.yaml").write_text(broken)
-    done = subprocess.run([*command, str(tmp_path / "broken.yaml")], capture_output=True, check=False)
+    done = subprocess.run([*command, str(tmp_path / "broken.yaml")], capture_output=True, text=True, check=False)
     assert done.returncode == 1
 
 
