@@ -9,7 +9,16 @@ from typing import Any, Literal, Self, TextIO, cast
 
 from jobtuner.errors import ContractError
 
-__all__ = ["UNKNOWN_LANGUAGE", "Example", "JobAd", "Message", "Prediction", "harmless_cell", "read_jsonl", "write_jsonl"]
+__all__ = [
+    "UNKNOWN_LANGUAGE",
+    "Example",
+    "JobAd",
+    "Message",
+    "Prediction",
+    "harmless_cell",
+    "read_jsonl",
+    "write_jsonl",
+]
 
 UNKNOWN_LANGUAGE = "und"
 """ISO 639-2 code for "undetermined"."""
@@ -106,7 +115,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def harmless_cell(value: Any) -> Any:
-    """The value for a cell of a CSV file: text that a spreadsheet would take as a formula gets an apostrophe before it."""
+    """A value for a CSV cell: text that a spreadsheet would take as a formula gets an apostrophe before it."""
     return f"'{value}" if isinstance(value, str) and value.lstrip(" \u00a0").startswith(_FORMULA) else value
 
 

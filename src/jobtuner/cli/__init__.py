@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import checks, keys, model, pipeline, plan, registry, shards, stage, synthesize, taxonomy
+from jobtuner.cli import checks, data, keys, model, pipeline, plan, registry, shards, stage, synthesize, taxonomy
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -50,6 +50,7 @@ def _options(
 pipeline.add_to(app)
 stage.add_to(app)
 shards.add_to(app)
+data.add_to(app)
 model.add_to(app)
 keys.add_to(app)
 registry.add_to(app)
