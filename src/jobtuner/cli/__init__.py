@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from jobtuner.cli import (
     batch,
     checks,
+    data,
     deploy_champion,
     keys,
     log,
@@ -71,6 +72,7 @@ pipeline.add_to(app)
 schedule.add_to(app)
 stage.add_to(app)
 shards.add_to(app)
+data.add_to(app)
 model.add_to(app)
 serve.add_to(app)
 batch.add_to(app)
