@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from jobtuner.cli import (
+    boilerplate,
     checks,
     keys,
     log,
@@ -71,6 +72,7 @@ log.add_to(app)
 monitor.add_to(app)
 registry.add_to(app)
 plan.add_to(app)
+boilerplate.add_to(app)
 synthesize.add_to(app)
 taxonomy.add_to(app)
 checks.add_to(app)
