@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import ftfy
 
 from jobtuner.config import CleanConfig
+from jobtuner.names import name_masker
 from jobtuner.personal_data import mask_personal_data
 
 __all__ = [
@@ -51,7 +52,7 @@ class Cleaned:
 
     text: str
     masked: dict[str, int] = field(default_factory=dict)
-    """Kind of personal data (`personal_data.KINDS`) to the number of places that were replaced."""
+    """Kind of personal data (`personal_data.KINDS`, and NAME) to the number of places that were replaced."""
     was_html: bool = False
     was_cut: bool = False
 
@@ -65,6 +66,9 @@ def clean_text(text: str, config: CleanConfig) -> Cleaned:
     masked: dict[str, int] = {}
     if config.personal_data:
         plain, masked = mask_personal_data(plain)
+    if config.names is not None:
+        plain, count = name_masker(config.names).mask(plain)
+        masked = masked | ({"NAME": count} if count else {})
     short = cut_at_word(plain, config.max_chars)
     return Cleaned(short, masked, was_html, was_cut=short != plain)
 

@@ -130,6 +130,9 @@ class CleanConfig(Section):
     """Lines to drop from every ad; case, punctuation and numbers don't count. `jobtuner boilerplate` finds them."""
     personal_data: bool = True
     """Replace e-mail and street addresses, URLs, handles, IBANs and phone numbers by [EMAIL], [ADDRESS] and so on."""
+    names: str | None = None
+    """Replace person names by [NAME]: GLiNER2 checkpoint, by name or folder, e.g. fastino/gliner2.5-base-v1. Needs the
+    package gliner2[local] and takes far longer than all other cleaning; None: names stay."""
 
 
 class DeduplicateConfig(Section):

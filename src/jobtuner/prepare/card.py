@@ -165,7 +165,7 @@ def _cleaning(cleaning: Cleaning) -> str:
         ("labels that got leading zeros back", cleaning.padded_labels),
         ("rows with personal data", cleaning.rows_masked),
     ]
-    rows += [(f"places replaced by [{name}]", cleaning.masked[name]) for name in KINDS]
+    rows += [(f"places replaced by [{name}]", cleaning.masked[name]) for name in (*KINDS, "NAME")]
     return "## Cleaning and personal data\n\n" + _table(("what", "number"), rows)
 
 
