@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from jobtuner.cli import (
     batch,
+    boilerplate,
     checks,
     data,
     deploy_champion,
@@ -83,6 +84,7 @@ monitor.add_to(app)
 registry.add_to(app)
 deploy_champion.add_to(app)
 plan.add_to(app)
+boilerplate.add_to(app)
 synthesize.add_to(app)
 taxonomy.add_to(app)
 tune.add_to(app)
