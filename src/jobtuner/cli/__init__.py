@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import checks, keys, model, pipeline, plan, registry, serve, stage
+from jobtuner.cli import checks, gguf, hub, keys, model, pipeline, plan, registry, serve, stage
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -53,6 +53,8 @@ model.add_to(app)
 serve.add_to(app)
 keys.add_to(app)
 registry.add_to(app)
+gguf.add_to(app)
+hub.add_to(app)
 plan.add_to(app)
 checks.add_to(app)
 
