@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Parcel", "pack", "push"]
 
-TOKEN_VARIABLE = "HF_TOKEN"  # noqa: S105  # the name of a variable, not a token
+_TOKEN_VARIABLE = "HF_TOKEN"  # noqa: S105  # the name of a variable, not a token
 _PUBLISHED = frozenset({".safetensors", ".json", ".jinja", ".txt"})
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _LICENCES = {  # of the Qwen2.5 text models, from their model pages: identifier and, where it is no common one, its name
@@ -153,9 +153,9 @@ def push(parcel: Parcel, repo_id: str, *, private: bool, force_standin: bool = F
             "This is the stand-in: its scores show that the machine works, and others would take it for a model. "
             "Push a fine-tuned Qwen2.5, or add --force-standin."
         )
-    token = os.environ.get(TOKEN_VARIABLE)
+    token = os.environ.get(_TOKEN_VARIABLE)
     if not token:
-        raise ConfigError(f"{TOKEN_VARIABLE} is not set: put a token with write access there. No other place is read.")
+        raise ConfigError(f"{_TOKEN_VARIABLE} is not set: put a token with write access there. No other place is read.")
     return _commit(parcel, repo_id, token, private=private)
 
 
@@ -171,7 +171,7 @@ def _commit(parcel: Parcel, repo_id: str, token: str, *, private: bool) -> str:
         done = api.create_commit(repo_id, operations, commit_message="Model, tokenizer and card from JobTuner")
     except HfHubHTTPError as error:
         status = error.response.status_code
-        hint = f" Has the token in {TOKEN_VARIABLE} write access to {repo_id}?" if status in {401, 403} else ""
+        hint = f" Has the token in {_TOKEN_VARIABLE} write access to {repo_id}?" if status in {401, 403} else ""
         raise StorageError(f"The Hub refused ({status}): {error.server_message or error}.{hint}") from error
     except (httpx.HTTPError, OSError, ValueError) as error:
         raise StorageError(f"The Hub at {api.endpoint} cannot be used: {type(error).__name__}: {error}.") from error
