@@ -145,6 +145,7 @@ def create_app(
         held_bytes=limits.held_bytes,
         max_seconds=limits.body_seconds,
         max_open=limits.max_open,
+        full={"/v1/occupations": (scorer if cheap is None else cheap).full},
     )
     if keys is not None:
         app.add_middleware(KeyCheck, ring=keys)
