@@ -5,11 +5,14 @@ import json
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from jobtuner.serve.scorer import Batching, Scorer
 from tests.unit.serve.fakes import KeywordClassifier
@@ -143,49 +146,49 @@ def test_ten_times_too_much_load_is_refused_and_what_is_accepted_is_answered_in_
     assert late < 10.0  # client and server share this machine's cores; the bound is that there is one
 
 
-def test_requests_that_come_together_are_scored_together(classifier: KeywordClassifier) -> None:
-    sizes: list[int] = []
-    answer = classifier.log_probabilities
+class Counting(KeywordClassifier):
+    """Keeps how many ads came at once."""
 
-    def counting(texts: Any) -> Any:
-        sizes.append(len(texts))
-        return answer(texts)
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
 
-    classifier.log_probabilities = counting  # type: ignore[method-assign]
+    def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.sizes.append(len(texts))
+        return super().log_probabilities(texts)
+
+
+def test_requests_that_come_together_are_scored_together() -> None:
+    counting = Counting()
 
     async def scenario() -> list[int]:
-        scorer = Scorer(classifier, 1, 64, Batching(ads=8, wait=0.0))
+        scorer = Scorer(counting, 1, 64, Batching(ads=8, wait=0.0))
         words = ["nurse", "cook", "driver", "software"]
         rows = await asyncio.gather(*(scorer.score([words[n % 4]] * (1 + n % 2)) for n in range(20)))
         return [int(row[0].argmax()) for row in rows]
 
     best = asyncio.run(scenario())
-    assert [classifier.labels[column] for column in best] == ["2221", "5120", "8332", "2512"] * 5
+    assert [counting.labels[column] for column in best] == ["2221", "5120", "8332", "2512"] * 5
+    sizes = counting.sizes
     assert sizes[0] == 1 and sum(sizes) == 30 and max(sizes) == 8 and len(sizes) <= 6
 
 
-def test_long_ads_make_small_batches(classifier: KeywordClassifier) -> None:
-    sizes: list[int] = []
-    classifier.log_probabilities = lambda texts: (
-        sizes.append(len(texts)) or KeywordClassifier().log_probabilities(texts)
-    )  # type: ignore[method-assign, func-returns-value]
+def test_long_ads_make_small_batches() -> None:
+    counting = Counting()
 
     async def scenario() -> None:
-        scorer = Scorer(classifier, 1, 64, Batching(size=1000, wait=0.0))
+        scorer = Scorer(counting, 1, 64, Batching(size=1000, wait=0.0))
         await asyncio.gather(*(scorer.score(["nurse " * 80]) for _ in range(7)))
 
     asyncio.run(scenario())
-    assert sizes == [1, 2, 2, 2]
+    assert counting.sizes == [1, 2, 2, 2]
 
 
-def test_after_a_busy_moment_the_next_ones_are_waited_for(classifier: KeywordClassifier) -> None:
-    sizes: list[int] = []
-    classifier.log_probabilities = lambda texts: (
-        sizes.append(len(texts)) or KeywordClassifier().log_probabilities(texts)
-    )  # type: ignore[method-assign, func-returns-value]
+def test_after_a_busy_moment_the_next_ones_are_waited_for() -> None:
+    counting = Counting()
 
     async def scenario() -> None:
-        scorer = Scorer(classifier, 1, 64, Batching(wait=0.2))
+        scorer = Scorer(counting, 1, 64, Batching(wait=0.2))
         await asyncio.gather(*(scorer.score(["nurse"]) for _ in range(3)))
         later = [asyncio.create_task(scorer.score(["cook"]))]
         await asyncio.sleep(0.05)
@@ -193,7 +196,7 @@ def test_after_a_busy_moment_the_next_ones_are_waited_for(classifier: KeywordCla
         await asyncio.gather(*later)
 
     asyncio.run(scenario())
-    assert sizes == [1, 2, 2]
+    assert counting.sizes == [1, 2, 2]
 
 
 def test_one_bad_ad_spoils_no_other_request(classifier: KeywordClassifier) -> None:

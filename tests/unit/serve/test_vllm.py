@@ -1,4 +1,4 @@
-"""The whole way with the real engine: client → gateway → vLLM, adapters included. See tests/unit/labels for the marker."""
+"""The whole way with the real engine: client → gateway → vLLM, adapters included; started as in `tests.unit.labels`."""
 
 import json
 import os
