@@ -183,8 +183,8 @@ class ModelVersion(Contract):
 class ExportedModel(Contract):
     """Merged weights ready to serve.
 
-    Files: parity.json, and model/ with config, safetensors, tokenizer, inference.json, taxonomy.json, reference.json
-    and baseline/.
+    Files: parity.json, and model/ with config, safetensors, tokenizer, inference.json, taxonomy.json,
+    known_answers.json and baseline/.
     """
 
     model_fingerprint: str

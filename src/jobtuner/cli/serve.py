@@ -41,6 +41,10 @@ def _serve(
         bool | None,
         typer.Option("--page/--no-page", help="Serve the web page at / too.", show_default="if Gradio is installed"),
     ] = None,
+    batches: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder that keeps what /v1/batches takes in.", show_default="no batches"),
+    ] = None,
     endpoint: Annotated[
         str | None,
         _server(
@@ -57,6 +61,17 @@ def _serve(
     ] = None,
     timeout: Annotated[
         float | None, _server("Seconds a request to the server may take.", show_default="30", min=0.1)
+    ] = None,
+    skills_model: Annotated[
+        str | None, _server("Its name for the model or adapter behind /v1/skills.", metavar="NAME", show_default="none")
+    ] = None,
+    letter_model: Annotated[
+        str | None,
+        _server("Its name for the model or adapter behind /v1/cover-letters.", metavar="NAME", show_default="none"),
+    ] = None,
+    chat_model: Annotated[
+        list[str] | None,
+        _server("Another of its models that /v1/chat/completions may be asked for. May be repeated.", metavar="NAME"),
     ] = None,
     cascade: Annotated[
         bool, _cascade("Let the baseline answer where it is sure enough, the model the rest.", "--cascade")
@@ -85,6 +100,10 @@ def _serve(
         cascade=CascadeChoice(baseline, cascade_precision, cascade_threshold) if wanted else None,
         keys=keys,
         page=available() if page is None else page,
+        batches=batches,
+        skills_model=skills_model,
+        letter_model=letter_model,
+        chat_models=tuple(chat_model or ()),
     )
     log_as_json()
     serve(offer, host, port)

@@ -14,9 +14,9 @@ from jobtuner.config import Config
 from jobtuner.contracts import EvalReport, ExportedModel, PreparedData, TrainedModel
 from jobtuner.errors import ModelError
 from jobtuner.export.merge import merge
+from jobtuner.known_answers import write_known_answers
 from jobtuner.progress import track
 from jobtuner.records import Example, read_jsonl
-from jobtuner.reference import write_reference
 from jobtuner.scoring import TAXONOMY_FILE, InferenceSettings, load_adapted, load_exported
 from jobtuner.taxonomy import Taxonomy
 
@@ -91,7 +91,7 @@ def parity(
         bar.advance()
         merged = load_exported(folder)
         after = merged.log_probabilities(texts).astype(np.float64)
-        write_reference(merged, folder)
+        write_known_answers(merged, folder)
         bar.advance()
     before -= np.log(np.exp(before).sum(axis=1, keepdims=True))
     return {

@@ -11,13 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.cascade import BASELINE_FOLDER, CascadeSettings
+from jobtuner.completions import CompletionsClient
 from jobtuner.errors import ConfigError, ModelError
 from jobtuner.probabilities import apply_temperature
 from jobtuner.serve.backend import Classifier, Endpoint, Predictor, connect
 from jobtuner.serve.desk import Cascade
-from jobtuner.serve.gateway import Settings, create_app
+from jobtuner.serve.gateway import Settings, Texts, create_app
 from jobtuner.serve.keys import KeyRing
 from jobtuner.serve.scorer import Batching
+from jobtuner.serve.tracing import tracer_from_environment
+from jobtuner.serve.upstream import Upstream
+from jobtuner.serve.writers import RemoteWriter
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -57,6 +61,14 @@ class Offer:
     """File of API keys (`jobtuner keys`); None: everybody who reaches the address may ask."""
     page: bool = False
     """Whether the web page is served at "/" too."""
+    skills_model: str | None = None
+    """The endpoint's name for the model that lists skills; None: no /v1/skills."""
+    letter_model: str | None = None
+    """The endpoint's name for the model that writes cover letters; None: no /v1/cover-letters."""
+    chat_models: Sequence[str] = ()
+    """More names of the endpoint's that may be asked for by the OpenAI-compatible paths."""
+    batches: Path | None = None
+    """Folder in which batches are kept; None: no /v1/batches."""
 
 
 def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | None = None) -> "FastAPI":
@@ -76,7 +88,16 @@ def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | 
     keys = None if offer.keys is None else KeyRing(offer.keys)
     classifier = _classifier(offer, load)
     cascade = None if offer.cascade is None else load_cascade(offer.cascade, offer.model, classifier)
-    app = create_app(classifier, settings=_settings(offer), keys=keys, cascade=cascade, stopping=stopping)
+    app = create_app(
+        classifier,
+        settings=_settings(offer),
+        keys=keys,
+        cascade=cascade,
+        texts=_texts(offer),
+        batches=offer.batches,
+        tracer=tracer_from_environment(),
+        stopping=stopping,
+    )
     if offer.page:
         from jobtuner.serve.page.mount import add_page
 
@@ -92,6 +113,22 @@ def _classifier(offer: Offer, load: Loader | None) -> Classifier:
     from jobtuner.scoring import load_exported
 
     return load_exported(offer.model)
+
+
+def _texts(offer: Offer) -> Texts:
+    named = [name for name in (offer.skills_model, offer.letter_model, *offer.chat_models) if name is not None]
+    endpoint = offer.endpoint
+    if endpoint is None:
+        if named:
+            raise ConfigError(f"The models {', '.join(named)} are an endpoint's; give --endpoint URL.")
+        return Texts()
+    with CompletionsClient(endpoint.url, timeout=endpoint.timeout, attempts=endpoint.attempts) as client:
+        served = {client.model(name) for name in (endpoint.served_model, *named)}
+    upstream = Upstream(endpoint.url, timeout=endpoint.timeout, connections=endpoint.concurrency)
+    skills, letters = (
+        None if name is None else RemoteWriter(upstream, name) for name in (offer.skills_model, offer.letter_model)
+    )
+    return Texts(skills, letters, upstream, frozenset(served))
 
 
 def _settings(offer: Offer) -> Settings:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from jobtuner.errors import DeployError
 from jobtuner.serve.schemas import ErrorBody
 from jobtuner.serve.scorer import BusyError
+from jobtuner.serve.upstream import Refused
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -87,6 +88,10 @@ def add_error_forms(app: "FastAPI") -> None:
         message = f"The model's server does not answer. Retry after {_UPSTREAM_RETRY} s."
         headers = {"Retry-After": str(_UPSTREAM_RETRY)}
         return error_response(503, "upstream", message, request.state.request_id, headers)
+
+    @app.exception_handler(Refused)
+    async def found_fault(request: "Request", error: Refused) -> "JSONResponse":
+        return error_response(422, _KINDS[422], f"The model's server: {error}", request.state.request_id)
 
 
 def _explain(error: "RequestValidationError") -> str:

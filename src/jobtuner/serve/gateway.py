@@ -5,22 +5,29 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobtuner.serve.backend import Classifier
+from jobtuner.serve.batches import Batches, add_batches
 from jobtuner.serve.desk import Cascade, Desk, Question
 from jobtuner.serve.errors import add_error_forms, errors
 from jobtuner.serve.keys import KeyRing
 from jobtuner.serve.metrics import Metrics
 from jobtuner.serve.middleware import BodyLimit, KeyCheck, RequestLog
 from jobtuner.serve.observers import Audience, Observer
+from jobtuner.serve.passthrough import add_passthrough
 from jobtuner.serve.schemas import ModelCard, ModelList, OccupationsRequest, OccupationsResponse, State
 from jobtuner.serve.scorer import Batching, Scorer
+from jobtuner.serve.texts import add_letters, add_skills
+from jobtuner.serve.tracing import Tracing
+from jobtuner.serve.upstream import Upstream
+from jobtuner.serve.writers import Writer
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["Settings", "create_app", "known_paths"]
+__all__ = ["Settings", "Texts", "create_app", "known_paths"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,20 @@ class Settings:
     run."""
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Models that answer in text, and the server that they are asked of."""
+
+    skills: Writer | None = None
+    """None: there is no /v1/skills."""
+    letters: Writer | None = None
+    """None: there is no /v1/cover-letters."""
+    upstream: Upstream | None = None
+    """None: nothing is passed through."""
+    open_models: frozenset[str] = frozenset()
+    """Names that may be asked for by the OpenAI-compatible paths."""
+
+
 def create_app(
     classifier: Classifier,
     *,
@@ -55,6 +76,9 @@ def create_app(
     keys: KeyRing | None = None,
     cascade: Cascade | None = None,
     observers: Sequence[Observer] = (),
+    texts: Texts | None = None,
+    batches: Path | None = None,
+    tracer: Any | None = None,
     stopping: threading.Event | None = None,
 ) -> "FastAPI":
     """The application around a loaded model.
@@ -65,25 +89,34 @@ def create_app(
         keys: who may ask; None: everybody.
         cascade: what answers before the model; None: the model answers all.
         observers: see every answer, outside the requests.
+        texts: models that answer in text.
+        batches: folder in which batches are kept; None: there is no /v1/batches.
+        tracer: OpenTelemetry's; None: no spans.
         stopping: set when the process is about to end: no longer ready, and no connection is kept.
     """
     from fastapi import FastAPI
 
     limits = settings if settings is not None else Settings()
+    written = texts if texts is not None else Texts()
     ending = stopping if stopping is not None else threading.Event()
     metrics = Metrics(classifier)
     scorer = Scorer(classifier, limits.workers, limits.queue, limits.batching)
     cheap = None if cascade is None else Scorer(cascade.baseline, 1, limits.queue, limits.batching)
     audience = Audience(observers, metrics)
     desk = Desk(classifier, scorer, metrics, audience, seconds=limits.answer_seconds, cascade=cascade, cheap=cheap)
+    kept = None if batches is None else Batches(batches, desk, classifier.model_version)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         scorer.probe()
+        if kept is not None:
+            kept.open()
         yield
-        for item in (scorer, cheap, audience):
+        for item in (kept, scorer, cheap, audience):
             if item is not None:
                 item.close()
+        if written.upstream is not None:
+            await written.upstream.close()
 
     app = FastAPI(
         title="JobTuner",
@@ -97,7 +130,15 @@ def create_app(
     )
     guarded: dict[str, Any] = {"dependencies": _told_in_openapi()} if keys is not None else {}
     _add_occupations(app, classifier, desk, guarded)
-    _add_information(app, classifier, guarded)
+    if written.skills is not None:
+        add_skills(app, written.skills, limits.answer_seconds, guarded)
+    if written.letters is not None:
+        add_letters(app, written.letters, limits.answer_seconds, guarded)
+    if written.upstream is not None:
+        add_passthrough(app, written.upstream, written.open_models, guarded)
+    if kept is not None:
+        add_batches(app, kept, guarded)
+    _add_information(app, classifier, written.open_models, guarded)
     _add_states(app, scorer, metrics, limits.probe_seconds, ending)
     add_error_forms(app)
     # The one added last is the outer one.
@@ -107,17 +148,19 @@ def create_app(
         held_bytes=limits.held_bytes,
         max_seconds=limits.body_seconds,
         max_open=limits.max_open,
+        full={"/v1/occupations": (scorer if cheap is None else cheap).full},
     )
     if keys is not None:
         app.add_middleware(KeyCheck, ring=keys)
+    if tracer is not None:
+        app.add_middleware(Tracing, tracer=tracer)
     app.add_middleware(RequestLog, paths=known_paths(app), metrics=metrics, stopping=ending)
     return app
 
 
 def known_paths(app: "FastAPI") -> frozenset[str]:
-    """The interface's fixed paths: they may be logged and counted, others may hold anything."""
-    found = {str(getattr(item, "path", "")) for item in app.routes}
-    return frozenset(path for path in found if path and "{" not in path)
+    """The interface's paths and their templates: they may be logged and counted, others may hold anything."""
+    return frozenset(str(getattr(item, "path", "")) for item in app.routes) - {""}
 
 
 def _told_in_openapi() -> list[Any]:
@@ -141,11 +184,13 @@ def _add_occupations(app: "FastAPI", classifier: Classifier, desk: Desk, guarded
         return OccupationsResponse(model_version=classifier.model_version, results=results)
 
 
-def _add_information(app: "FastAPI", classifier: Classifier, guarded: dict[str, Any]) -> None:
+def _add_information(
+    app: "FastAPI", classifier: Classifier, open_models: frozenset[str], guarded: dict[str, Any]
+) -> None:
     created = int(time.time())
     answers = errors(429, 500, guarded=bool(guarded))
 
-    @app.get("/v1/models", summary="The served model", responses=answers, **guarded)
+    @app.get("/v1/models", summary="The served models", responses=answers, **guarded)
     async def models() -> ModelList:
         card = ModelCard(
             id=classifier.model_version,
@@ -153,7 +198,8 @@ def _add_information(app: "FastAPI", classifier: Classifier, guarded: dict[str, 
             fingerprint=classifier.fingerprint,
             taxonomy_version=classifier.taxonomy.version,
         )
-        return ModelList(data=[card])
+        others = [ModelCard(id=name, created=created) for name in sorted(open_models - {card.id})]
+        return ModelList(data=[card, *others])
 
 
 def _add_states(

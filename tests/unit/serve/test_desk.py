@@ -184,6 +184,6 @@ def test_what_is_no_cascade_is_refused(model: Path, classifier: KeywordClassifie
         load_cascade(CascadeChoice(precision=0.9, threshold=0.5), model, classifier)
     with pytest.raises(ModelError, match=r"cascade\.json"):
         load_cascade(CascadeChoice(), tmp_path, classifier)
-    classifier.taxonomy = Taxonomy([Occupation("2221", {})])
+    classifier.taxonomy = Taxonomy([Occupation("2221", {"en": "Nurses"}), Occupation("9111", {"en": "Cleaners"})])
     with pytest.raises(ModelError, match="taxonomy lacks: "):
         load_cascade(CascadeChoice(), model, classifier)

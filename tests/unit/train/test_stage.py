@@ -17,8 +17,8 @@ from jobtuner.config import CheckpointConfig, Config, load_config
 from jobtuner.contracts import CONTRACT_FILE, EvalReport, ExportedModel, PreparedData, TrainedModel
 from jobtuner.errors import Interrupted, ModelError, StorageError
 from jobtuner.export.stage import run as run_export
+from jobtuner.known_answers import distance_to_known_answers
 from jobtuner.records import Example, write_jsonl
-from jobtuner.reference import distance_to_reference
 from jobtuner.run import home
 from jobtuner.scoring import INFERENCE_FILE, InferenceSettings, load_adapted, load_exported
 from jobtuner.stages import STAGES
@@ -176,7 +176,7 @@ def test_merged_answers_as_base_and_adapter_do(
     adapted -= np.log(np.exp(adapted).sum(axis=1, keepdims=True))
     assert InferenceSettings.load(exported.folder / "model").abstain_below == 0.4
     assert (exported.folder / "model" / "baseline" / "cascade.json").is_file()
-    assert distance_to_reference(load_exported(exported.folder / "model"), exported.folder / "model") < 1e-3
+    assert distance_to_known_answers(load_exported(exported.folder / "model"), exported.folder / "model") < 1e-3
     merged = load_exported(exported.folder / "model").log_probabilities(ADS)  # applies the temperature by itself
     np.testing.assert_allclose(merged, adapted, atol=0.02)  # the adapted base computes in bfloat16: 8 bits of mantissa
 
