@@ -15,6 +15,8 @@ from jobtuner.cli import (
     checks,
     data,
     deploy_champion,
+    gguf,
+    hub,
     keys,
     log,
     model,
@@ -83,6 +85,8 @@ log.add_to(app)
 monitor.add_to(app)
 registry.add_to(app)
 deploy_champion.add_to(app)
+gguf.add_to(app)
+hub.add_to(app)
 plan.add_to(app)
 boilerplate.add_to(app)
 synthesize.add_to(app)

@@ -19,6 +19,7 @@ from jobtuner.serve.desk import Cascade
 from jobtuner.serve.gateway import Settings, Texts, create_app
 from jobtuner.serve.keys import KeyRing
 from jobtuner.serve.scorer import Batching
+from jobtuner.serve.tracing import tracer_from_environment
 from jobtuner.serve.upstream import Upstream
 from jobtuner.serve.writers import RemoteWriter
 
@@ -94,6 +95,7 @@ def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | 
         cascade=cascade,
         texts=_texts(offer),
         batches=offer.batches,
+        tracer=tracer_from_environment(),
         stopping=stopping,
     )
     if offer.page:

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobtuner.display import guess_language
 from jobtuner.serve.page import render
 from jobtuner.serve.page.client import Gateway, RefusedError
 from jobtuner.serve.page.examples import name as named
@@ -68,7 +67,9 @@ def letter_tab(gateway: Gateway, key: "gr.Textbox") -> None:
                 "", label="Your skills", info="One a line, or with commas between.", lines=2, elem_id="skills"
             )
             reasons = gr.Textbox("", label="Why this job", info="One reason a line.", lines=2, elem_id="reasons")
-            experience = gr.Textbox("", label="Earlier posts and degrees", info="One a line.", lines=2)
+            experience = gr.Textbox(
+                "", label="Earlier posts and degrees", info="One a line.", lines=2, elem_id="experience"
+            )
             languages = [("As in the ad", ""), *((named(code), code) for code in LANGUAGES)]
             language = gr.Dropdown(languages, value="", label="Language of the letter", filterable=False)
             with gr.Accordion("System message", open=False):
@@ -112,8 +113,6 @@ class LetterForm:
 
     def request(self) -> dict[str, Any]:
         """The body for the gateway."""
-        ad = tidy(self.ad)
-        spoken = guess_language(ad)
         applicant = {
             "name": self.name.strip(),
             "role": self.role.strip(),
@@ -121,10 +120,10 @@ class LetterForm:
             "skills": _items(self.skills, r"[\n,;]"),
             "reasons": _items(self.reasons, r"\n"),
             "experience": _items(self.experience, r"\n"),
-            "language": self.language or spoken,
+            "language": self.language,
         }
         told = {"system": self.system.strip()} if self.system.strip() else {}
-        return {"ad": {"text": ad, "language": spoken}, "applicant": applicant, "stream": True, **told}
+        return {"ad": {"text": tidy(self.ad)}, "applicant": applicant, "stream": True, **told}
 
 
 def _items(text: str, between: str) -> list[str]:
@@ -149,6 +148,8 @@ async def written(gateway: Gateway, form: LetterForm, key: str) -> AsyncIterator
             if "letter" in event:
                 yield render.letter(event["letter"], event["claims"])
                 return
+            if "text" not in event:  # an event of the type error
+                break
             text += event["text"]
             yield render.writing(text)
         yield render.problem(_BROKEN)

@@ -110,7 +110,7 @@ class PageFront:
     def __init__(self, app: "ASGIApp", page: "ASGIApp") -> None:
         self._app = app
         self._page = BodyLimit(
-            page, max_bytes=_MAX_BODY, held_bytes=_MAX_OPEN * _MAX_BODY, max_seconds=30.0, max_open=_MAX_OPEN
+            page, max_bytes=_MAX_BODY, held_bytes=_MAX_OPEN * _MAX_BODY, max_seconds=30.0, max_open=_MAX_OPEN, full={}
         )
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:

@@ -92,11 +92,15 @@ async def classified(gateway: Gateway, text: str, language: str, key: str, *, wi
     if isinstance(occupation, BaseException):
         return _told(occupation)
     result = occupation["results"][0]
-    note = f"Ad: {name(spoken)}, by its words. Titles: {name(language or spoken)}, English where there is none."
-    shown = render.answer(result, note + _BY.get(result.get("answered_by", ""), ""))
+    shown = render.answer(result, _note(spoken, language or spoken) + _BY.get(result["answered_by"], ""))
     for found in more:
         shown += _told(found) if isinstance(found, BaseException) else _skills(text, found)
     return shown
+
+
+def _note(spoken: str, titles: str) -> str:
+    fallback = "" if titles == "en" else ", or English where there is none"
+    return f"Language of the ad, by its words: {name(spoken)}. Titles: {name(titles)}{fallback}."
 
 
 def _skills(text: str, found: dict[str, Any]) -> str:
