@@ -45,10 +45,9 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
         merge(trained, settings, config.export.dtype, folder)
         bar.advance()
         shutil.copytree(trained.folder / "tokenizer", folder, dirs_exist_ok=True)
-        _write_settings(config, settings, trained, report, folder)
         if config.task not in CHAT_TASKS:
             shutil.copy2(prepared.folder / "taxonomy.json", folder / TAXONOMY_FILE)
-            shutil.copytree(report.folder / BASELINE_FOLDER, folder / BASELINE_FOLDER)
+        _write_settings(settings, trained, report, folder)
         bar.advance()
     if (trained.folder / "adapter").is_dir():  # full fine-tuning has none
         shutil.copytree(trained.folder / "adapter", out_dir / "adapter")
@@ -75,15 +74,14 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
     ).save()
 
 
-def _write_settings(
-    config: Config, settings: InferenceSettings, trained: TrainedModel, report: EvalReport, folder: Path
-) -> None:
-    """What the evaluation found goes with the weights: temperature, and from where on an answer counts as sure."""
-    found = replace(settings, temperature=report.temperature, model_version=trained.fingerprint[:12])
-    if config.task not in CHAT_TASKS:
+def _write_settings(settings: InferenceSettings, trained: TrainedModel, report: EvalReport, folder: Path) -> None:
+    """What the evaluation found goes with the weights: temperature, abstention, and the baseline with its threshold."""
+    settings = replace(settings, temperature=report.temperature, model_version=trained.fingerprint[:12])
+    if settings.task not in CHAT_TASKS:
         measured = json.loads((report.folder / "metrics.json").read_text(encoding="utf-8"))
-        found = replace(found, abstain_below=float(measured["abstention"]["model"]["point"]["threshold"]))
-    found.save(folder)
+        settings = replace(settings, abstain_below=float(measured["abstention"]["model"]["point"]["threshold"]))
+        shutil.copytree(report.folder / BASELINE_FOLDER, folder / BASELINE_FOLDER)
+    settings.save(folder)
 
 
 def parity(
