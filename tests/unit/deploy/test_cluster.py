@@ -1,6 +1,7 @@
 """A new model takes its place, or the old one stays: against an API server with behaviour."""
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from jobtuner.config import KServeConfig
 from jobtuner.contracts import ExportedModel
 from jobtuner.deploy import cluster
 from jobtuner.deploy.bundle import Bundle, Prompt
-from jobtuner.deploy.cluster import Rollout, next_step, release_of
+from jobtuner.deploy.cluster import Outcome, Rollout, next_step, release_of
 from jobtuner.deploy.follow import Champion, follow, verdict
 from jobtuner.deploy.kube import Kube, Object
 from jobtuner.deploy.lease import only_one
 from jobtuner.deploy.record import Record
 from jobtuner.errors import DeployError, TrackingError
+from manifests.check import ROOT
 from tests.unit.deploy.fake_cluster import FakeCluster
 
 _NAME, _CANARY = "jobtuner-llm", "jobtuner-llm-canary"
@@ -288,6 +290,27 @@ def test_a_service_of_somebody_else_is_left_alone(fake: FakeCluster, models: Mod
     assert fake.writes == []
 
 
+def test_the_role_allows_what_is_asked_and_no_more(fake: FakeCluster, models: Models) -> None:
+    _rollout(fake, "a").run()
+    _rollout(fake, "b").run()
+    models.broken.add(_release("c").digest)
+    with pytest.raises(DeployError):
+        _rollout(fake, "c", canary=False).run()
+    fake.fate[_release("d").digest] = "crash"
+    fake.objects.clear()
+    with pytest.raises(DeployError):
+        _rollout(fake, "d").run()  # a first model that fails
+    role = next(iter(yaml.safe_load_all((ROOT / "features/pipeline-deploy/rights.yaml").read_text(encoding="utf-8"))))
+    allowed = {
+        (verb, resource, name)
+        for rule in role["rules"]
+        for verb, resource, name in itertools.product(rule["verbs"], rule["resources"], rule.get("resourceNames", [""]))
+    }
+    unused = {("get", "services", _CANARY), ("get", "inferenceservices", _CANARY)}
+    assert fake.asked <= allowed
+    assert allowed - fake.asked <= unused, "rights that nothing needs"
+
+
 @pytest.mark.parametrize("kind", ["InferenceService", "Lease"])
 def test_missing_rights_are_said(fake: FakeCluster, models: Models, kind: str) -> None:
     fake.forbidden.add(kind)
@@ -366,7 +389,12 @@ def test_the_cluster_follows_the_alias(
 
     tries = []
     real = Rollout.run
-    monkeypatch.setattr(Rollout, "run", lambda self: (tries.append(self.release.model_version), real(self))[1])
+
+    def counted(self: Rollout) -> Outcome:
+        tries.append(self.release.model_version)
+        return real(self)
+
+    monkeypatch.setattr(Rollout, "run", counted)
     with pytest.raises(_EndError):
         follow(champion, Kube(_SETTINGS.namespace, fake.client()), _SETTINGS, 16, every=60.0, sleep=sleep)
     assert serving == [None, "m/a", "m/a", "m/b", "m/b", "m/b", "m/b", "m/b", "m/b", "m/a"]
