@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from jobtuner import __version__
 from jobtuner.errors import ConfigError
+from pipelines.batch import build_batch
 from pipelines.monitoring import build_monitoring
 from pipelines.resources import CPU_NODES, Nodes
 from pipelines.training import build_pipeline
@@ -22,7 +23,7 @@ in the Kubernetes API (`--pipelineStore=kubernetes`)."""
 _DIGEST_CHARS = 8
 
 PIPELINES: Mapping[str, Callable[[Nodes], Any]] = MappingProxyType(
-    {"training": build_pipeline, "monitoring": build_monitoring}
+    {"training": build_pipeline, "monitoring": build_monitoring, "batch": build_batch}
 )
 """Name on the command line to what builds it."""
 

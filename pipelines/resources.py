@@ -40,6 +40,12 @@ NEEDS = {
     "resolve": Need(cpu="500m", memory="1Gi", memory_limit="2Gi", hours=0.5, retries=0),
     # As resolve; it ends that run.
     "finish": Need(cpu="500m", memory="1Gi", memory_limit="2Gi", hours=0.5),
+    # Rows pass through one by one; what is written counts as page cache.
+    "split": Need(cpu="500m", memory="1Gi", memory_limit="4Gi", hours=2),
+    # Eight requests of 16 ads under way, and their answers. A million ads at 10 a second and shard are 28 h for one of
+    # them, 3.5 h for each of eight. A retry asks the shard anew: its finished parts were in the pod.
+    "ask-shard": Need(cpu="500m", memory="1Gi", memory_limit="2Gi", hours=12),
+    "join": Need(cpu="500m", memory="1Gi", memory_limit="4Gi", hours=2),
     # A window of the log and the reference, some 10,000 rows each, and a domain classifier: 1 GiB with libraries.
     # A second look would count a drifted window twice: not repeated.
     "monitor": Need(cpu="1", memory="2Gi", memory_limit="8Gi", hours=1, retries=0),

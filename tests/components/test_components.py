@@ -94,7 +94,8 @@ def test_resolve_takes_text_and_the_numbers_of_a_json_parameter(
 
 def test_every_component_is_covered() -> None:
     files = {path.stem for path in Path(importlib.import_module("components").__path__[0]).glob("*.py")}
-    assert files == {"__init__", "image", "resolve", "finish", *STAGES, *SCHEDULED}
+    batch = {"split", "ask_shard", "join"}
+    assert files == {"__init__", "image", "resolve", "finish", *batch, *STAGES, *SCHEDULED}
 
 
 @pytest.mark.parametrize(
@@ -152,3 +153,23 @@ def test_the_watch_answers_with_a_bool(
     answer = tmp_path / "deep" / "retrain"
     _function("monitor")(run=run, monitor=_Artifact(str(tmp_path / "monitor")), retrain=str(answer))
     assert json.loads(answer.read_text(encoding="utf-8")) is retrain
+
+
+def test_a_batch_by_its_components_is_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "ads.jsonl"
+    source.write_text("".join(json.dumps({"text": f"ad {number}"}) + "\n" for number in range(10)))
+    stand_in = (
+        "import json, pathlib, sys; source, target, _, url, *options = sys.argv[1:]; column = "
+        "options[options.index('--id-column') + 1]; rows = [json.loads(x) for x in open(source)]; "
+        "pathlib.Path(target).write_text(''.join(json.dumps([row[column], row['text'], url]) + chr(10) "
+        "for row in rows))"
+    )
+    monkeypatch.setattr("jobtuner.shards.ask_shard.__defaults__", ((sys.executable, "-c", stand_in),))
+    numbers = tmp_path / "numbers"
+    _function("split")(str(source), 3, _Artifact(str(tmp_path / "parts")), str(numbers))
+    shards = [_Artifact(str(tmp_path / f"answers-{number}")) for number in json.loads(numbers.read_text())]
+    for number, shard in enumerate(shards):
+        _function("ask_shard")(_Artifact(str(tmp_path / "parts")), float(number), "http://gateway", [], shard)
+    _function("join")(shards, str(tmp_path / "target"), _Artifact(str(tmp_path / "joined")))
+    lines = (tmp_path / "target" / "answers.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [[n, f"ad {n}", "http://gateway"] for n in range(10)]

@@ -69,7 +69,7 @@ def test_the_manifest_holds_the_same_pipeline(which: str, tmp_path: Path) -> Non
     spec, platform = yaml.safe_load_all(pipeline_yaml(which=which))
     assert version["spec"]["pipelineSpec"] == spec
     assert version["spec"]["platformSpec"] == platform
-    other = yaml.safe_load_all(pipeline_yaml(Nodes(gpus=1), which, "manifest"))
+    other = yaml.safe_load_all(pipeline_yaml(Nodes(pools=False), which, "manifest"))
     names = {item["metadata"]["name"] for item in other} | {version["metadata"]["name"]}
     assert len(names) == 3  # another content, another version of the same pipeline
     if tool("KUBECHECK"):
@@ -152,6 +152,18 @@ def test_the_watch_trains_where_a_bool_says_so() -> None:
     assert set(pipeline["root"]["dag"]["tasks"]) == {"finish", "exit-handler-1"}
 
 
+def test_the_batch_asks_a_few_shards_at_once() -> None:
+    pipeline, _ = yaml.safe_load_all(pipeline_yaml(which="batch"))
+    tasks = pipeline["root"]["dag"]["tasks"]
+    assert set(tasks) == {"split", "for-loop-1", "join"}
+    assert tasks["for-loop-1"]["iteratorPolicy"] == {"parallelismLimit": 4}
+    loop = tasks["for-loop-1"]["parameterIterator"]["items"]["inputParameter"]
+    taken = tasks["for-loop-1"]["inputs"]["parameters"][loop]["taskOutputParameter"]
+    assert taken == {"outputParameterKey": "numbers", "producerTask": "split"}
+    joined = tasks["join"]["inputs"]["artifacts"]["shards"]["taskOutputArtifact"]
+    assert joined["producerTask"] == "for-loop-1"
+
+
 def _executors(nodes: Nodes, which: str = "training") -> tuple[dict[str, Any], dict[str, Any]]:
     """By task: the container, and what the platform adds."""
     pipeline, platform = yaml.safe_load_all(pipeline_yaml(nodes, which))
@@ -179,7 +191,7 @@ def test_every_task_asks_for_what_the_table_says() -> None:
     found = [_executors(Nodes(), which) for which in PIPELINES]
     containers: dict[str, Any] = dict(item for one, _ in found for item in one.items())
     extra: dict[str, Any] = dict(item for _, one in found for item in one.items())
-    assert set(NEEDS) == set(containers) == {"resolve", "finish", *STAGES, *SCHEDULED}
+    assert set(NEEDS) == set(containers) == {"resolve", "finish", "split", "ask-shard", "join", *STAGES, *SCHEDULED}
     for name, need in NEEDS.items():
         asked = containers[name]["resources"]
         assert asked["resourceCpuRequest"] == need.cpu, name

@@ -150,7 +150,8 @@ class Rollout:
                 notice(f"{settings.name}: {step} {self.release.model_version} ({self.release.digest})")
                 steps[step]()
             self._remove_canary()
-            if not self._checks:  # a rerun: it served already, and proves it anew
+            if not self._checks:  # a rerun, or somebody had deleted the service: it was proven before, and is so anew
+                self._wait(settings.name, self.release.digest)
                 self._checks = self._check(settings.name)
         return Outcome(self._url(settings.name), self._checks, self._agreement)
 

@@ -30,23 +30,25 @@ class Champion:
     """Of the trained model."""
 
 
-def verdict(champion: Champion | None, location: str | None, wanted: str, serving: str | None, failed: str) -> Verdict:
+def verdict(champion: Champion | None, location: str | None, serving: str | None, failed: bool) -> Verdict:
     """What is to be done about a champion. Pure.
+
+    Locations are compared, not manifests: whoever deployed the model may have chosen another profile than this process
+    would, and two of them must not replace each other's for ever.
 
     Args:
         champion: None: no version has the alias.
         location: where its export lies; None: nowhere.
-        wanted: digest of the release that would serve it; "" where there is no location.
-        serving: digest of the release that serves; None: none does.
-        failed: digest of the release that was tried in vain last.
+        serving: where the export lies that serves; None: none does.
+        failed: whether this one was the last to be tried in vain.
     """
     if champion is None:
         return "no champion"
     if location is None:
         return "no export"
-    if serving == wanted:
+    if serving == location:
         return "nothing"
-    return "failed before" if failed == wanted else "deploy"
+    return "failed before" if failed else "deploy"
 
 
 def look_once(
@@ -69,15 +71,14 @@ def look_once(
     """
     location = None if champion is None else find_bundle(champion.fingerprint, settings.models)
     if champion is None or location is None:
-        return verdict(champion, location, "", None, ""), None
+        return verdict(champion, location, None, False), None
     with tempfile.TemporaryDirectory(prefix="jobtuner-champion-") as folder:
         bundle = fetch_bundle(location, Path(folder))
         release = release_of(bundle, champion.model_version, settings, rank)
         record = Record.load(kube, settings.name)
-        serving = record.serving.digest if record.serving else None
-        if serving is not None and live_digest(kube, settings.name) != serving:
-            serving = None  # somebody has deleted or changed it
-        found = verdict(champion, location, release.digest, serving, "" if again else record.failed)
+        here = record.serving is not None and live_digest(kube, settings.name) == record.serving.digest
+        serving = record.serving.location if record.serving is not None and here else None
+        found = verdict(champion, location, serving, record.failed == release.digest and not again)
         return found, Rollout(kube, settings, bundle, release).run() if found == "deploy" else None
 
 
