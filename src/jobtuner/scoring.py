@@ -61,6 +61,8 @@ class InferenceSettings:
     temperature: float = 1.0
     """Divides the log-probabilities before they are renormalised."""
     model_version: str = "unregistered"
+    abstain_below: float = 0.0
+    """Answers with a lower probability should be looked at by a person; 0: none, above 1: all."""
 
     def save(self, folder: Path) -> None:
         """Write `inference.json`."""
@@ -99,9 +101,9 @@ class LabelPrompts:
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", taxonomy: Taxonomy, settings: InferenceSettings) -> None:
-        from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
+        from jobtuner.tasks import PromptEncoder, get_label_task, prompt_hash
 
-        task = get_task(settings.task)
+        task = get_label_task(settings.task)
         _check(settings, prompt_hash(task, tokenizer), taxonomy)
         self.taxonomy, self.settings, self.labels = taxonomy, settings, list(settings.labels)
         self.encoder = PromptEncoder(task, tokenizer, settings.max_ad_tokens)
@@ -142,7 +144,7 @@ class LabelScorer:
         check_search(search, k)
         self.model, self.taxonomy, self.settings = model.eval(), prompts.taxonomy, prompts.settings
         self.labels, self.fingerprint = prompts.labels, self.settings.model_fingerprint
-        self.model_version = self.settings.model_version
+        self.model_version, self.abstain_below = self.settings.model_version, self.settings.abstain_below
         self._prompts, self._batch_size = prompts, batch_size
         self._search, self._k, self._memory_bytes = search, k, memory_bytes
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import checks, keys, log, model, monitor, pipeline, plan, registry, stage
+from jobtuner.cli import batch, checks, keys, log, model, monitor, pipeline, plan, registry, review, serve, stage
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -50,9 +50,12 @@ def _options(
 pipeline.add_to(app)
 stage.add_to(app)
 model.add_to(app)
+serve.add_to(app)
+batch.add_to(app)
 keys.add_to(app)
 log.add_to(app)
 monitor.add_to(app)
+review.add_to(app)
 registry.add_to(app)
 plan.add_to(app)
 checks.add_to(app)

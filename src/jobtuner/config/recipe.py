@@ -36,7 +36,7 @@ class Config(Section):
     name: str
     """Name of the recipe."""
     seed: int = Field(default=17, ge=0, lt=2**32)
-    task: Literal["occupation"] = "occupation"
+    task: Literal["occupation", "skills", "cover_letter", "instruct"] = "occupation"
     data: DataConfig = DataConfig()
     taxonomy: TaxonomyConfig = TaxonomyConfig()
     clean: CleanConfig = CleanConfig()

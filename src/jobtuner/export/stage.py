@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from jobtuner.cascade import BASELINE_FOLDER
 from jobtuner.config import Config
 from jobtuner.contracts import EvalReport, ExportedModel, PreparedData, TrainedModel
-from jobtuner.errors import ModelError
+from jobtuner.drift_reference.build import reference_of_run
+from jobtuner.drift_reference.files import FOLDER
+from jobtuner.errors import DataError, ModelError
 from jobtuner.export.merge import merge
-from jobtuner.progress import track
+from jobtuner.progress import notice, track
 from jobtuner.records import Example, read_jsonl
+from jobtuner.reference import write_reference
 from jobtuner.scoring import TAXONOMY_FILE, InferenceSettings, load_adapted, load_exported
 from jobtuner.taxonomy import Taxonomy
 
@@ -42,7 +46,7 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
         bar.advance()
         shutil.copytree(trained.folder / "tokenizer", folder, dirs_exist_ok=True)
         shutil.copy2(prepared.folder / "taxonomy.json", folder / TAXONOMY_FILE)
-        replace(settings, temperature=report.temperature, model_version=trained.fingerprint[:12]).save(folder)
+        _write_settings(settings, trained, report, folder)
         bar.advance()
     found = parity(trained, folder, prepared, config, report.temperature)
     (out_dir / "parity.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
@@ -52,13 +56,34 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
             f"validation prompts; export.min_label_agreement asks for {config.export.min_label_agreement:.1%}. "
             "Try export.dtype float32."
         )
-    return ExportedModel(
+    exported = ExportedModel(
         folder=out_dir,
         fingerprint=_fingerprint(folder),
         model_fingerprint=trained.fingerprint,
         labels=settings.labels,
         parity=found,
-    ).save()
+    )
+    _write_watch_reference(prepared, report, folder)  # after the fingerprint: it holds the time at which it was made
+    return exported.save()
+
+
+def _write_watch_reference(prepared: PreparedData, report: EvalReport, folder: Path) -> None:
+    try:
+        reference_of_run(prepared, report).save(folder / FOLDER)
+    except DataError as error:
+        notice(f"The model goes without a reference for the watch over drift. {error}")
+
+
+def _write_settings(settings: InferenceSettings, trained: TrainedModel, report: EvalReport, folder: Path) -> None:
+    """What the evaluation found goes with the weights: temperature, abstention, and the baseline with its threshold."""
+    measured = json.loads((report.folder / "metrics.json").read_text(encoding="utf-8"))
+    replace(
+        settings,
+        temperature=report.temperature,
+        model_version=trained.fingerprint[:12],
+        abstain_below=float(measured["abstention"]["model"]["point"]["threshold"]),
+    ).save(folder)
+    shutil.copytree(report.folder / BASELINE_FOLDER, folder / BASELINE_FOLDER)
 
 
 def parity(
@@ -75,7 +100,9 @@ def parity(
     with track("Parity check", total=2, unit="models") as bar:
         before = load_adapted(trained, taxonomy).log_probabilities(texts).astype(np.float64) / temperature
         bar.advance()
-        after = load_exported(folder).log_probabilities(texts).astype(np.float64)
+        merged = load_exported(folder)
+        after = merged.log_probabilities(texts).astype(np.float64)
+        write_reference(merged, folder)
         bar.advance()
     before -= np.log(np.exp(before).sum(axis=1, keepdims=True))
     return {

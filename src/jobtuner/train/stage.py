@@ -15,7 +15,7 @@ from jobtuner.records import Example, read_jsonl, write_jsonl
 from jobtuner.run import home
 from jobtuner.scoring import InferenceSettings
 from jobtuner.storage import local_path
-from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
+from jobtuner.tasks import PromptEncoder, get_label_task, prompt_hash
 from jobtuner.taxonomy import Taxonomy
 from jobtuner.train.checkpoint import CheckpointStore
 from jobtuner.train.identity import environment, identity
@@ -49,7 +49,7 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> TrainedMod
     source, built = _base(config, train, taxonomy, out_dir)
 
     tokenizer = load_tokenizer(source, config.model.revision)
-    task = get_task(config.task)
+    task = get_label_task(config.task)
     encoder = PromptEncoder(task, tokenizer, config.prompt.max_ad_tokens)
     set_seed(config.seed)
     base = load_quantized(source, config.model.revision, config.quantization, config.training.attention)
@@ -128,7 +128,7 @@ def _base(config: Config, train: list[Example], taxonomy: Taxonomy, out_dir: Pat
     if place is not None and (place / "built.json").exists():
         shutil.copytree(place, target)
     else:
-        built = build_standin(config.model.standin, corpus, get_task(config.task), config.seed, target)
+        built = build_standin(config.model.standin, corpus, get_label_task(config.task), config.seed, target)
         (target / "built.json").write_text(json.dumps(built), encoding="utf-8")
         if place is not None:
             unfinished = place.with_name(place.name + f".{os.getpid()}")

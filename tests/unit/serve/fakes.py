@@ -50,6 +50,7 @@ class KeywordClassifier:
 
     model_version = "keywords/1"
     fingerprint = "f" * 64
+    abstain_below = 0.5
 
     def __init__(self) -> None:
         self.labels = list(TAXONOMY.labels)
