@@ -9,7 +9,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import batch, checks, keys, log, model, monitor, pipeline, plan, registry, review, serve, stage
+from jobtuner.cli import (
+    batch,
+    checks,
+    drift_demo,
+    keys,
+    log,
+    model,
+    monitor,
+    pipeline,
+    plan,
+    registry,
+    review,
+    serve,
+    stage,
+)
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -56,6 +70,7 @@ keys.add_to(app)
 log.add_to(app)
 monitor.add_to(app)
 review.add_to(app)
+drift_demo.add_to(app)
 registry.add_to(app)
 plan.add_to(app)
 checks.add_to(app)

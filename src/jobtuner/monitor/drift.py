@@ -1,7 +1,7 @@
 """Whether a window of answers still looks like the reference, test by test and language by language.
 
-Pure functions of a reference and a window. The verdict is calibrated (`drift_reference.calibration`). Two more numbers, the
-population stability index and the domain classifier's AUC, say how large a drift is in known units.
+Pure functions of a reference and a window. The verdict is calibrated (`drift_reference.calibration`). Two numbers more,
+the population stability index and the domain classifier's AUC, say how large a drift is in known units.
 """
 
 from collections.abc import Mapping
