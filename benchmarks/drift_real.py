@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from jobtuner.config import load_config
+from jobtuner.drift_reference.files import Reference, make_reference
+from jobtuner.drift_reference.sample import Sample
 from jobtuner.linear.classifier import BaselineClassifier
 from jobtuner.monitor.drift import Finding, findings
 from jobtuner.prediction_log.rows import Answer, to_table
 from jobtuner.prediction_log.sketch import Vocabulary
-from jobtuner.reference.files import Reference, make_reference
-from jobtuner.reference.sample import Sample
 
 SEED = 17
 ABSTAIN_BELOW = 0.3

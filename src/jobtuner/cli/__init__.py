@@ -15,6 +15,7 @@ from jobtuner.cli import (
     checks,
     data,
     deploy_champion,
+    drift_demo,
     gguf,
     hub,
     keys,
@@ -24,6 +25,7 @@ from jobtuner.cli import (
     pipeline,
     plan,
     registry,
+    review,
     schedule,
     serve,
     shards,
@@ -83,6 +85,8 @@ text.add_to(app)
 keys.add_to(app)
 log.add_to(app)
 monitor.add_to(app)
+review.add_to(app)
+drift_demo.add_to(app)
 registry.add_to(app)
 deploy_champion.add_to(app)
 gguf.add_to(app)

@@ -12,6 +12,7 @@ __all__ = ["add_to"]
 
 _SERVER = "Model server"
 _CASCADE = "Cascade"
+_LOG = "Prediction log"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,6 +26,10 @@ def _server(help_text: str, *names: str, **more: Any) -> Any:
 
 def _cascade(help_text: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=help_text, rich_help_panel=_CASCADE, **more)
+
+
+def _log(help_text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel=_LOG, **more)
 
 
 def _serve(
@@ -91,6 +96,23 @@ def _serve(
     baseline: Annotated[
         Path | None, _cascade("Folder of another baseline.", metavar="DIR", show_default="beside the weights")
     ] = None,
+    prediction_log: Annotated[
+        str | None,
+        _log(
+            "Folder or s3:// location that gets every answer, without its text.",
+            envvar="JOBTUNER_PREDICTION_LOG",
+            metavar="LOG",
+            show_default="none",
+        ),
+    ] = None,
+    log_text: Annotated[bool, _log("Write the ads' texts too, with personal data masked.", "--log-text")] = False,
+    log_days: Annotated[
+        int | None, _log("Days that the log is kept.", min=1, show_default="for ever", metavar="DAYS")
+    ] = None,
+    log_spool: Annotated[
+        Path | None,
+        _log("Folder for answers that are not in the log yet.", metavar="DIR", show_default="in the log, or in /tmp"),
+    ] = None,
 ) -> None:
     """Serve an exported model over HTTP until Ctrl-C."""
     from jobtuner.serve.assembly import CascadeChoice, Offer
@@ -109,9 +131,21 @@ def _serve(
         letter_model=letter_model,
         chat_models=tuple(chat_model or ()),
         page=available() if page is None else page,
+        log=_log_choice(prediction_log, text=log_text, days=log_days, spool=log_spool),
     )
     log_as_json()
     serve(offer, host, port)
+
+
+def _log_choice(location: str | None, *, text: bool, days: int | None, spool: Path | None) -> Any:
+    from jobtuner.prediction_log.writer import LogSettings
+    from jobtuner.serve.recorder import LogChoice
+
+    if location is not None:
+        return LogChoice(location, LogSettings(keep_text=text, keep_days=days, spool=spool))
+    if text or days is not None or spool is not None:
+        raise ConfigError("--log-text, --log-days and --log-spool would have no effect without --prediction-log LOG.")
+    return None
 
 
 def _endpoint(url: str | None, **settings: Any) -> Any:

@@ -12,11 +12,13 @@ import numpy as np
 from jobtuner.cascade import BASELINE_FOLDER
 from jobtuner.config import Config
 from jobtuner.contracts import PARITY_FILE, EvalReport, ExportedModel, PreparedData, TrainedModel
-from jobtuner.errors import ModelError
+from jobtuner.drift_reference.build import reference_of_run
+from jobtuner.drift_reference.files import FOLDER
+from jobtuner.errors import DataError, ModelError
 from jobtuner.export.chat_parity import chat_parity
 from jobtuner.export.merge import merge
 from jobtuner.known_answers import write_known_answers
-from jobtuner.progress import track
+from jobtuner.progress import notice, track
 from jobtuner.records import Example, read_jsonl, write_jsonl
 from jobtuner.scoring import TAXONOMY_FILE, InferenceSettings, load_adapted, load_exported
 from jobtuner.tasks import CHAT_TASKS
@@ -65,13 +67,23 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
             f"{config.export.min_label_agreement:.1%}. "
             "Try export.dtype float32."
         )
-    return ExportedModel(
+    exported = ExportedModel(
         folder=out_dir,
         fingerprint=_fingerprint(folder),
         model_fingerprint=trained.fingerprint,
         labels=settings.labels,
         parity=found,
-    ).save()
+    )
+    if config.task not in CHAT_TASKS:
+        _write_watch_reference(prepared, report, folder)  # after the fingerprint: it holds the time at which it was made
+    return exported.save()
+
+
+def _write_watch_reference(prepared: PreparedData, report: EvalReport, folder: Path) -> None:
+    try:
+        reference_of_run(prepared, report).save(folder / FOLDER)
+    except DataError as error:
+        notice(f"The model goes without a reference for the watch over drift. {error}")
 
 
 def _write_settings(settings: InferenceSettings, trained: TrainedModel, report: EvalReport, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Whether a window of answers still looks like the reference, test by test and language by language.
 
-Pure functions of a reference and a window. The verdict is calibrated (`jobtuner.reference.calibration`); two numbers
-beside it, the population stability index and the domain classifier's AUC, say how large a drift is in known units.
+Pure functions of a reference and a window. The verdict is calibrated (`drift_reference.calibration`). Two numbers more,
+the population stability index and the domain classifier's AUC, say how large a drift is in known units.
 """
 
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobtuner.reference.calibration import ALL, Spread, fitting
-from jobtuner.reference.distances import Pool, group_of
-from jobtuner.reference.files import Reference
-from jobtuner.reference.sample import Sample
+from jobtuner.drift_reference.calibration import ALL, Spread, fitting
+from jobtuner.drift_reference.distances import Pool, group_of
+from jobtuner.drift_reference.files import Reference
+from jobtuner.drift_reference.sample import Sample
 
 __all__ = ["Drift", "Finding", "Shift", "compare", "findings", "population_stability", "separability"]
 
@@ -30,7 +30,7 @@ class Finding:
     scope: str
     """"all", or a language."""
     test: str
-    """Key of `reference.distances.TESTS`."""
+    """Key of `drift_reference.distances.TESTS`."""
     distance: float
     """Kolmogorov-Smirnov statistic, Jensen-Shannon distance, maximum mean discrepancy, or a difference of shares."""
     threshold: float

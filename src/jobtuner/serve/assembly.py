@@ -18,6 +18,7 @@ from jobtuner.serve.backend import Classifier, Endpoint, Predictor, connect
 from jobtuner.serve.desk import Cascade
 from jobtuner.serve.gateway import Settings, Texts, create_app
 from jobtuner.serve.keys import KeyRing
+from jobtuner.serve.recorder import LogChoice, open_recorder
 from jobtuner.serve.scorer import Batching
 from jobtuner.serve.tracing import tracer_from_environment
 from jobtuner.serve.upstream import Upstream
@@ -69,6 +70,8 @@ class Offer:
     """Whether the web page is served at "/" too."""
     batches: Path | None = None
     """Folder in which batches are kept; None: no /v1/batches."""
+    log: LogChoice | None = None
+    """The prediction log; None: answers are not recorded."""
 
 
 def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | None = None) -> "FastAPI":
@@ -93,6 +96,7 @@ def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | 
         settings=_settings(offer),
         keys=keys,
         cascade=cascade,
+        observers=[] if offer.log is None else [open_recorder(offer.log, offer.model)],
         texts=_texts(offer),
         batches=offer.batches,
         tracer=tracer_from_environment(),

@@ -1,13 +1,13 @@
 from datetime import timedelta
 
+from jobtuner.drift_reference.calibration import calibrate
+from jobtuner.drift_reference.files import Reference
 from jobtuner.monitor.charts import draw
 from jobtuner.monitor.drift import compare
 from jobtuner.monitor.quality import Judged, measure
 from jobtuner.monitor.window import Window
-from jobtuner.reference.calibration import calibrate
-from jobtuner.reference.files import Reference
+from tests.unit.drift_reference.samples import MEASURE, sample
 from tests.unit.prediction_log.samples import NOON
-from tests.unit.reference.samples import MEASURE, sample
 
 
 def test_every_picture_is_drawn_from_what_there_is() -> None:

@@ -3,10 +3,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jobtuner.drift_reference.calibration import calibrate
+from jobtuner.drift_reference.files import Reference
 from jobtuner.monitor.drift import Shift, compare, population_stability, separability
-from jobtuner.reference.calibration import calibrate
-from jobtuner.reference.files import Reference
-from tests.unit.reference.samples import MEASURE, sample
+from tests.unit.drift_reference.samples import MEASURE, sample
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from jobtuner.cli import app
 from jobtuner.cli.monitor import RETRAIN_EXIT_CODE
 from jobtuner.config import load_config
 from jobtuner.contracts import MonitorReport
+from jobtuner.drift_reference.files import make_reference
 from jobtuner.errors import ConfigError, ContractError, StorageError
 from jobtuner.monitor import report
 from jobtuner.monitor.stage import run
@@ -24,7 +25,6 @@ from jobtuner.prediction_log.rows import Answer, to_table
 from jobtuner.prediction_log.sketch import Vocabulary
 from jobtuner.prediction_log.writer import PredictionLog
 from jobtuner.records import write_jsonl
-from jobtuner.reference.files import make_reference
 from jobtuner.run import resolve
 from jobtuner.stages import run_stage
 from jobtuner.tracking import MemoryRunStore, connect

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jobtuner.drift_reference.distances import Measure, Pool
+from jobtuner.drift_reference.sample import Sample
 from jobtuner.errors import DataError
-from jobtuner.reference.distances import Measure, Pool
-from jobtuner.reference.sample import Sample
 
 __all__ = ["ALL", "SIZES", "Calibration", "Spread", "calibrate", "fitting"]
 

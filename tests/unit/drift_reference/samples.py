@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jobtuner.drift_reference.distances import Measure
+from jobtuner.drift_reference.sample import Sample
 from jobtuner.prediction_log.sketch import DIMENSIONS
-from jobtuner.reference.distances import Measure
-from jobtuner.reference.sample import Sample
 
 LABELS = ["2221", "2222", "2512", "5120", "8331"]
 MEASURE = Measure(kernel_width=2.0, cells=tuple(LABELS), abstain_below=0.3)

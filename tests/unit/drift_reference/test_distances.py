@@ -6,8 +6,8 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import ks_2samp
 from sklearn.metrics.pairwise import rbf_kernel
 
-from jobtuner.reference.distances import Pool, cells_of, group_of, kernel_width
-from tests.unit.reference.samples import LABELS, MEASURE, sample
+from jobtuner.drift_reference.distances import Pool, cells_of, group_of, kernel_width
+from tests.unit.drift_reference.samples import LABELS, MEASURE, sample
 
 OURS, THEIRS = sample(300, 1), sample(120, 2, labels=(0.1, 0.1, 0.5, 0.2, 0.1), sure=-2.0)
 SCALE = np.sqrt(1 / 300 + 1 / 120)

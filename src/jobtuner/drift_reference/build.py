@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from jobtuner.contracts import EvalReport, PreparedData
+from jobtuner.drift_reference.files import ALPHA, Reference, make_reference
 from jobtuner.errors import ContractError
 from jobtuner.prediction_log.reader import read_window
 from jobtuner.prediction_log.rows import Answer, to_table
 from jobtuner.prediction_log.sketch import Vocabulary
 from jobtuner.records import Example, Prediction, read_jsonl
-from jobtuner.reference.files import ALPHA, Reference, make_reference
 
 __all__ = ["reference_of_log", "reference_of_run"]
 

@@ -6,18 +6,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobtuner.drift_reference.calibration import Calibration, calibrate
+from jobtuner.drift_reference.distances import Measure, cells_of, kernel_width
+from jobtuner.drift_reference.sample import COLUMNS, Sample
 from jobtuner.errors import ContractError
 from jobtuner.prediction_log.sketch import Vocabulary
-from jobtuner.reference.calibration import Calibration, calibrate
-from jobtuner.reference.distances import Measure, cells_of, kernel_width
-from jobtuner.reference.sample import COLUMNS, Sample
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["ALPHA", "FOLDER", "VOCABULARY_FILE", "Reference", "make_reference"]
 
-FOLDER = "reference"
+FOLDER = "watch_reference"
 """Name of a reference's folder beside a model's weights."""
 
 VOCABULARY_FILE = "vocabulary.safetensors"

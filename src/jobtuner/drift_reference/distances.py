@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jobtuner.reference.sample import Sample
+from jobtuner.drift_reference.sample import Sample
 from jobtuner.taxonomy import ancestors
 
 __all__ = ["TESTS", "Distances", "Measure", "Pool", "cells_of", "group_of", "kernel_width"]

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from jobtuner.contracts import EvalReport, PreparedData
+from jobtuner.drift_reference.build import reference_of_log, reference_of_run
+from jobtuner.drift_reference.files import Reference, make_reference
 from jobtuner.errors import ContractError, DataError
 from jobtuner.prediction_log.rows import Answer, to_table
 from jobtuner.prediction_log.sketch import Vocabulary
 from jobtuner.prediction_log.writer import PredictionLog
 from jobtuner.records import Example, Prediction, write_jsonl
-from jobtuner.reference.build import reference_of_log, reference_of_run
-from jobtuner.reference.files import Reference, make_reference
 from tests.unit import contract_samples
 from tests.unit.prediction_log.samples import NOON, answer
 

@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from jobtuner.drift_reference.calibration import ALL, Calibration, calibrate, fitting
+from jobtuner.drift_reference.files import Reference
+from jobtuner.drift_reference.sample import Sample
 from jobtuner.errors import DataError
 from jobtuner.monitor.drift import findings
-from jobtuner.reference.calibration import ALL, Calibration, calibrate, fitting
-from jobtuner.reference.files import Reference
-from jobtuner.reference.sample import Sample
-from tests.unit.reference.samples import MEASURE, sample
+from tests.unit.drift_reference.samples import MEASURE, sample
 
 
 def reference_of(rows: Sample, alpha: float = 0.025, most: int = 400) -> Reference:
