@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from jobtuner.errors import ConfigError, DeployError
 
-__all__ = ["KEY_VARIABLE", "CompletionsClient", "base_url"]
+__all__ = ["KEY_VARIABLE", "CompletionsClient", "RefusedError", "base_url"]
 
 KEY_VARIABLE = "JOBTUNER_ENDPOINT_KEY"
 
@@ -25,6 +25,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _SHOWN = 300  # characters of an answer in an error message
 
 
+class RefusedError(DeployError):
+    """The server found fault with the request itself; sending it again would not help."""
+
+
 class CompletionsClient:
     """Requests to one server; may be used by several threads at once.
 
@@ -33,6 +37,7 @@ class CompletionsClient:
         timeout: seconds that one request may take.
         connections: requests under way at once.
         attempts: how often one request is sent at most.
+        key_variable: the environment variable that holds the server's key.
         pause: waits so many seconds; tests give one that does not.
 
     Raises:
@@ -46,12 +51,14 @@ class CompletionsClient:
         timeout: float = 120.0,
         connections: int = 8,
         attempts: int = _ATTEMPTS,
+        key_variable: str = KEY_VARIABLE,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         import httpx
 
         self.url = base_url(url)
-        key = os.environ.get(KEY_VARIABLE)
+        key = os.environ.get(key_variable)
+        self._key_variable = key_variable
         self._attempts, self._pause = attempts, pause
         self._http = httpx.Client(
             timeout=timeout,
@@ -117,7 +124,9 @@ class CompletionsClient:
     def _read(self, response: Any, path: str) -> Any:
         status = response.status_code
         if status in {401, 403}:
-            raise DeployError(f"{self.url} refused the request (HTTP {status}). Put its key into {KEY_VARIABLE}.")
+            raise DeployError(f"{self.url} refused the request (HTTP {status}). Put its key into {self._key_variable}.")
+        if status in {400, 413, 422}:
+            raise RefusedError(f"{self.url}{path} answered HTTP {status}: {_short(response.text)}")
         if status != 200:
             raise DeployError(f"{self.url}{path} answered HTTP {status}: {_short(response.text)}")
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jobtuner.errors import TaxonomyError
+from jobtuner.records import harmless_cell
 from jobtuner.row_files import raw_rows
 from jobtuner.taxonomy import Taxonomy, normalise_title
 
@@ -153,12 +154,7 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]])
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(header)
-        writer.writerows([_plain(cell) for cell in row] for row in rows)
-
-
-def _plain(cell: str) -> str:
-    """The cell, with an apostrophe before what a spreadsheet would take as a formula."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+        writer.writerows(map(harmless_cell, row) for row in rows)
 
 
 def migrate_rows(path: Path, column: str, moves: Sequence[Move], old: Taxonomy, folder: Path) -> dict[str, int]:

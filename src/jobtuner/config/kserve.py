@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from jobtuner.config.section import Section, Share
+from jobtuner.config.section import Count, Section, Share
 
 __all__ = ["KServeConfig"]
 
@@ -22,6 +22,9 @@ class KServeConfig(Section):
     """Exports are uploaded below this location, each into a folder named after its fingerprint."""
     profile: Literal["gpu", "l4", "a100", "h100", "cpu-tiny"] = "gpu"
     """Node choice and vLLM's sizes, as in manifests/features; gpu: whichever GPU node there is, sized for an L4."""
+    max_replicas: Count = 1
+    """More than 1: KServe leaves the number to an autoscaler (manifests/features/autoscaling-keda), and pods are
+    replaced one by one, for which there must be one node to spare."""
     fp8: bool = False
     """Quantise the weights to FP8 while they are loaded (L4, H100). The evaluation has judged them as they were
     exported."""

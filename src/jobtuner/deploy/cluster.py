@@ -27,7 +27,7 @@ from jobtuner.deploy.record import Record, Release, digest_of
 from jobtuner.errors import DeployError, Interrupted, JobTunerError
 from jobtuner.progress import notice
 
-__all__ = ["Outcome", "Rollout", "Step", "next_step", "release_of"]
+__all__ = ["Outcome", "Rollout", "Step", "live_digest", "next_step", "release_of"]
 
 Step = Literal["restore", "try", "place", "prove", "finish"]
 
@@ -68,13 +68,36 @@ def release_of(bundle: Bundle, model_version: str, settings: KServeConfig, rank:
         model = ServedModel(f"{bundle.location}/model")
 
     def build(digest: str | None) -> Object:
-        profile = PROFILES[settings.profile]
         return inference_service(
-            settings.name, settings.namespace, model, profile, fp8=settings.fp8, fingerprint=digest
+            settings.name,
+            settings.namespace,
+            model,
+            PROFILES[settings.profile],
+            fp8=settings.fp8,
+            replicas=settings.max_replicas,
+            fingerprint=digest,
         )
 
     digest = digest_of(build(None))
     return Release(digest, model_version, bundle.exported.fingerprint, bundle.location, build(digest))
+
+
+def live_digest(kube: Kube, name: str) -> str | None:
+    """Digest of the release whose InferenceService is in place; None: there is none.
+
+    Raises:
+        DeployError: there is one that no deployment has made, or the cluster refuses.
+    """
+    found = kube.get("InferenceService", name)
+    if found is None:
+        return None
+    digest = (found["spec"]["predictor"].get("labels") or {}).get(MODEL_LABEL)
+    if digest is None:
+        raise DeployError(
+            f"InferenceService {name} in {kube.namespace} was not made by a deployment. Add "
+            "manifests/features/pipeline-deploy to the overlay and delete it, or set another deploy.kserve.name."
+        )
+    return str(digest)
 
 
 @dataclass(frozen=True)
@@ -127,7 +150,8 @@ class Rollout:
                 notice(f"{settings.name}: {step} {self.release.model_version} ({self.release.digest})")
                 steps[step]()
             self._remove_canary()
-            if not self._checks:  # a rerun: it served already, and proves it anew
+            if not self._checks:  # a rerun, or somebody had deleted the service: it was proven before, and is so anew
+                self._wait(settings.name, self.release.digest)
                 self._checks = self._check(settings.name)
         return Outcome(self._url(settings.name), self._checks, self._agreement)
 
@@ -141,19 +165,13 @@ class Rollout:
     def _next(self) -> Step:
         record = Record.load(self.kube, self.settings.name)
         serving = record.serving.digest if record.serving else None
-        return next_step(self._live(), serving, record.proven, self.release.digest, self.settings.canary)
-
-    def _live(self) -> str | None:
-        found = self.kube.get("InferenceService", self.settings.name)
-        if found is None:
-            return None
-        digest = (found["spec"]["predictor"].get("labels") or {}).get(MODEL_LABEL)
-        if digest is None:
-            raise DeployError(
-                f"InferenceService {self.settings.name} in {self.settings.namespace} was not made by a deployment. Add "
-                "manifests/features/pipeline-deploy to the overlay and delete it, or set another deploy.kserve.name."
-            )
-        return str(digest)
+        return next_step(
+            live_digest(self.kube, self.settings.name),
+            serving,
+            record.proven,
+            self.release.digest,
+            self.settings.canary,
+        )
 
     def _restore(self) -> None:
         serving = Record.load(self.kube, self.settings.name).serving
@@ -176,6 +194,7 @@ class Rollout:
             if isinstance(error, Interrupted):
                 raise
             self._remove_canary()
+            replace(record, failed=self.release.digest).save(self.kube, self.settings.name)
             before = record.serving.model_version
             raise DeployError(
                 f"{self.release.model_version} failed as a canary and was removed; {before} serves on. {error}"
@@ -212,7 +231,9 @@ class Rollout:
         """Undo the placing; what was done, in words."""
         version, name = self.release.model_version, self.settings.name
         self._remove_canary()
-        before = Record.load(self.kube, name).serving
+        record = Record.load(self.kube, name)
+        replace(record, proven="", failed=self.release.digest).save(self.kube, name)
+        before = record.serving
         if before is None:
             self.kube.delete("InferenceService", name)
             return f"{version} failed and was removed; there was no model before it."

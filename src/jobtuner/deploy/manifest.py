@@ -30,6 +30,8 @@ MODEL_LABEL = "jobtuner.dev/model"
 
 _USER_ID = 10001
 _RUNTIME = "jobtuner-vllm"
+_ALONE = {"type": "Recreate"}  # a pool with one GPU has no room for the next pod beside the last
+_ONE_BY_ONE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 _LABELS = {
     "app.kubernetes.io/component": "llm",  # NetworkPolicy and monitors select by it
     "app.kubernetes.io/part-of": "jobtuner",
@@ -94,6 +96,7 @@ def inference_service(
     profile: Profile,
     *,
     fp8: bool = False,
+    replicas: int = 1,
     fingerprint: str | None = None,
     annotations: Mapping[str, str] = MappingProxyType({}),
 ) -> Manifest:
@@ -105,6 +108,7 @@ def inference_service(
         model: what it serves.
         profile: on which machine.
         fp8: quantise the weights while they are loaded.
+        replicas: at most; more than one are an autoscaler's business.
         fingerprint: put on the pods as MODEL_LABEL, so that one can tell which model answers; None: no label.
         annotations: added to the two that KServe needs.
     """
@@ -117,11 +121,11 @@ def inference_service(
             "labels": dict(_LABELS),
             "annotations": {
                 "serving.kserve.io/deploymentMode": "Standard",
-                "serving.kserve.io/autoscalerClass": "none",
+                "serving.kserve.io/autoscalerClass": "none" if replicas == 1 else "external",
                 **annotations,
             },
         },
-        "spec": {"predictor": _predictor(model, profile, fp8, fingerprint)},
+        "spec": {"predictor": _predictor(model, profile, fp8, replicas, fingerprint)},
     }
 
 
@@ -138,11 +142,11 @@ def service(name: str, namespace: str) -> Manifest:
     }
 
 
-def _predictor(model: ServedModel, profile: Profile, fp8: bool, fingerprint: str | None) -> Manifest:
+def _predictor(model: ServedModel, profile: Profile, fp8: bool, replicas: int, fingerprint: str | None) -> Manifest:
     predictor: Manifest = {
         "minReplicas": 1,
-        "maxReplicas": 1,
-        "deploymentStrategy": {"type": "Recreate"},  # a pool with one GPU has no room for the next pod beside the last
+        "maxReplicas": replicas,
+        "deploymentStrategy": _ALONE if replicas == 1 else _ONE_BY_ONE,
         "serviceAccountName": "jobtuner-serving",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,

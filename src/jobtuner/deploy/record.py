@@ -50,6 +50,8 @@ class Record:
     """The last release that was proven in its place."""
     proven: str = ""
     """Digest of the canary that was proven."""
+    failed: str = ""
+    """Digest of the release that failed last: nobody tries it again without being told to."""
 
     @classmethod
     def load(cls, kube: Kube, name: str) -> Self:
@@ -59,7 +61,7 @@ class Record:
             DeployError: the cluster refuses.
         """
         data: Mapping[str, str] = (kube.get("ConfigMap", _name(name)) or {}).get("data") or {}
-        return cls(Release.from_json(data.get("serving")), data.get("proven", ""))
+        return cls(Release.from_json(data.get("serving")), data.get("proven", ""), data.get("failed", ""))
 
     def save(self, kube: Kube, name: str) -> None:
         """Write it.
@@ -67,7 +69,8 @@ class Record:
         Raises:
             DeployError: the cluster refuses.
         """
-        data = {"serving": self.serving.to_json() if self.serving else "", "proven": self.proven}
+        serving = self.serving.to_json() if self.serving else ""
+        data = {"serving": serving, "proven": self.proven, "failed": self.failed}
         meta = {"name": _name(name), "namespace": kube.namespace, "labels": {"app.kubernetes.io/part-of": "jobtuner"}}
         kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data})
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.config import Config, RuleConfig
-from jobtuner.prepare.card import Cleaning
+from jobtuner.prepare.card_facts import Cleaning
 from jobtuner.prepare.deduplicate import (
     DisjointSets,
     cluster_names,

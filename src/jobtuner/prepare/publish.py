@@ -8,7 +8,8 @@ from pathlib import Path
 from jobtuner.config import Config
 from jobtuner.contracts import PreparedData
 from jobtuner.errors import DataError
-from jobtuner.prepare.card import CardFacts, Cluster, Pair, SplitFacts, render_card
+from jobtuner.prepare.card import write_card
+from jobtuner.prepare.card_facts import CardFacts, Cluster, Pair, SplitFacts
 from jobtuner.prepare.leakage import Leakage, Neighbour, check_leakage, find_leakage
 from jobtuner.prepare.merge import Decisions, MergedRows
 from jobtuner.prepare.sources import Rejected
@@ -63,10 +64,11 @@ def publish(
         taxonomy=taxonomy,
         cluster_sizes=Counter(Counter(decisions.clusters).values()),
         largest=kept.largest_clusters(splits),
+        near_duplicates=config.deduplicate.threshold,
         leakage=leakage,
         nearest=[_pair(kept, found) for found in leakage.neighbours[:_SHOWN]],
     )
-    (out_dir / "card.md").write_text(render_card(facts), encoding="utf-8")
+    write_card(facts, out_dir)
     return PreparedData(
         folder=out_dir,
         fingerprint=_fingerprint(out_dir, taxonomy.version),

@@ -86,7 +86,7 @@ def connect(endpoint: Endpoint, folder: Path) -> Classifier:
     distance = distance_to_known_answers(model, folder)
     if not distance <= _MOST_DISTANT:
         raise ModelError(
-            f"'{served}' at {endpoint.url} is not the model in {folder}: on its reference questions the probabilities "
+            f"'{served}' at {endpoint.url} is not the model in {folder}: on its known questions the probabilities "
             f"differ by {distance:.2f} (total variation; up to {_MOST_DISTANT} is rounding). Serve that folder, or "
             "give the folder of what is served."
         )

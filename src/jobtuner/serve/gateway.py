@@ -5,9 +5,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobtuner.serve.backend import Classifier
+from jobtuner.serve.batches import Batches, add_batches
 from jobtuner.serve.desk import Cascade, Desk, Question
 from jobtuner.serve.errors import add_error_forms, errors
 from jobtuner.serve.keys import KeyRing
@@ -15,9 +17,11 @@ from jobtuner.serve.metrics import Metrics
 from jobtuner.serve.middleware import BodyLimit, KeyCheck, RequestLog
 from jobtuner.serve.observers import Audience, Observer
 from jobtuner.serve.passthrough import add_passthrough
+from jobtuner.serve.recorder import Recorder
 from jobtuner.serve.schemas import ModelCard, ModelList, OccupationsRequest, OccupationsResponse, State
 from jobtuner.serve.scorer import Batching, Scorer
 from jobtuner.serve.texts import add_letters, add_skills
+from jobtuner.serve.tracing import Tracing
 from jobtuner.serve.upstream import Upstream
 from jobtuner.serve.writers import Writer
 
@@ -74,6 +78,8 @@ def create_app(
     cascade: Cascade | None = None,
     observers: Sequence[Observer] = (),
     texts: Texts | None = None,
+    batches: Path | None = None,
+    tracer: Any | None = None,
     stopping: threading.Event | None = None,
 ) -> "FastAPI":
     """The application around a loaded model.
@@ -85,6 +91,8 @@ def create_app(
         cascade: what answers before the model; None: the model answers all.
         observers: see every answer, outside the requests.
         texts: models that answer in text.
+        batches: folder in which batches are kept; None: there is no /v1/batches.
+        tracer: OpenTelemetry's; None: no spans.
         stopping: set when the process is about to end: no longer ready, and no connection is kept.
     """
     from fastapi import FastAPI
@@ -96,13 +104,19 @@ def create_app(
     scorer = Scorer(classifier, limits.workers, limits.queue, limits.batching)
     cheap = None if cascade is None else Scorer(cascade.baseline, 1, limits.queue, limits.batching)
     audience = Audience(observers, metrics)
+    for observer in observers:
+        if isinstance(observer, Recorder):
+            metrics.include(observer)
     desk = Desk(classifier, scorer, metrics, audience, seconds=limits.answer_seconds, cascade=cascade, cheap=cheap)
+    kept = None if batches is None else Batches(batches, desk, classifier.model_version)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         scorer.probe()
+        if kept is not None:
+            kept.open()
         yield
-        for item in (scorer, cheap, audience):
+        for item in (kept, scorer, cheap, audience):
             if item is not None:
                 item.close()
         if written.upstream is not None:
@@ -126,6 +140,8 @@ def create_app(
         add_letters(app, written.letters, limits.answer_seconds, guarded)
     if written.upstream is not None:
         add_passthrough(app, written.upstream, written.open_models, guarded)
+    if kept is not None:
+        add_batches(app, kept, guarded)
     _add_information(app, classifier, written.open_models, guarded)
     _add_states(app, scorer, metrics, limits.probe_seconds, ending)
     add_error_forms(app)
@@ -136,17 +152,19 @@ def create_app(
         held_bytes=limits.held_bytes,
         max_seconds=limits.body_seconds,
         max_open=limits.max_open,
+        full={"/v1/occupations": (scorer if cheap is None else cheap).full},
     )
     if keys is not None:
         app.add_middleware(KeyCheck, ring=keys)
+    if tracer is not None:
+        app.add_middleware(Tracing, tracer=tracer)
     app.add_middleware(RequestLog, paths=known_paths(app), metrics=metrics, stopping=ending)
     return app
 
 
 def known_paths(app: "FastAPI") -> frozenset[str]:
-    """The interface's fixed paths: they may be logged and counted, others may hold anything."""
-    found = {str(getattr(item, "path", "")) for item in app.routes}
-    return frozenset(path for path in found if path and "{" not in path)
+    """The interface's paths and their templates: they may be logged and counted, others may hold anything."""
+    return frozenset(str(getattr(item, "path", "")) for item in app.routes) - {""}
 
 
 def _told_in_openapi() -> list[Any]:

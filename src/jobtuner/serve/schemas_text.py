@@ -19,7 +19,7 @@ __all__ = [
     "TextAd",
 ]
 
-MAX_SKILL_ADS = 16
+_MAX_ADS = 16
 """Ads a request: each is a text of its own to write."""
 
 
@@ -44,7 +44,7 @@ class TextAd(Body):
 class SkillsRequest(Body):
     """Ads whose skills are wanted."""
 
-    ads: list[TextAd] = Field(min_length=1, max_length=MAX_SKILL_ADS)
+    ads: list[TextAd] = Field(min_length=1, max_length=_MAX_ADS)
 
 
 class Skill(Body):

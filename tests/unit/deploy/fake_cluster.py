@@ -34,6 +34,8 @@ class FakeCluster:
     """Pod listings after which new pods are ready and the old ones are gone."""
     forbidden: set[str] = field(default_factory=set)
     """Kinds that the caller has no right to."""
+    asked: set[tuple[str, str, str]] = field(default_factory=set)
+    """Verb, resource and name of every request, as RBAC sees it."""
     writes: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, kind and name of everything that was written, leases apart."""
     _pods: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -80,6 +82,10 @@ class FakeCluster:
         parts = path.strip("/").split("/")
         at = parts.index("namespaces")
         resource, name = parts[at + 2], "/".join(parts[at + 3 :])
+        verb = {"GET": "get" if name else "list", "POST": "create", "PUT": "update"}.get(method, method.lower())
+        self.asked.add((verb, resource, name))
+        if verb == "patch":  # server-side apply may have to make the object
+            self.asked.add(("create", resource, ""))
         if resource == "pods":
             return 200, {"items": self._list_pods(query["labelSelector"][0])}
         if resource == "events":

@@ -1,6 +1,7 @@
 """A new model takes its place, or the old one stays: against an API server with behaviour."""
 
 import copy
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from jobtuner.config import KServeConfig
 from jobtuner.contracts import ExportedModel
 from jobtuner.deploy import cluster
 from jobtuner.deploy.bundle import Bundle, Prompt
-from jobtuner.deploy.cluster import Rollout, next_step, release_of
+from jobtuner.deploy.cluster import Outcome, Rollout, next_step, release_of
+from jobtuner.deploy.follow import Champion, follow, look_once, verdict
 from jobtuner.deploy.kube import Kube, Object
 from jobtuner.deploy.lease import only_one
 from jobtuner.deploy.record import Record
-from jobtuner.errors import DeployError
+from jobtuner.errors import DeployError, TrackingError
+from manifests.check import ROOT
 from tests.unit.deploy.fake_cluster import FakeCluster
 
 _NAME, _CANARY = "jobtuner-llm", "jobtuner-llm-canary"
@@ -287,6 +290,27 @@ def test_a_service_of_somebody_else_is_left_alone(fake: FakeCluster, models: Mod
     assert fake.writes == []
 
 
+def test_the_role_allows_what_is_asked_and_no_more(fake: FakeCluster, models: Models) -> None:
+    _rollout(fake, "a").run()
+    _rollout(fake, "b").run()
+    models.broken.add(_release("c").digest)
+    with pytest.raises(DeployError):
+        _rollout(fake, "c", canary=False).run()
+    fake.fate[_release("d").digest] = "crash"
+    fake.objects.clear()
+    with pytest.raises(DeployError):
+        _rollout(fake, "d").run()  # a first model that fails
+    role = next(iter(yaml.safe_load_all((ROOT / "features/pipeline-deploy/rights.yaml").read_text(encoding="utf-8"))))
+    allowed = {
+        (verb, resource, name)
+        for rule in role["rules"]
+        for verb, resource, name in itertools.product(rule["verbs"], rule["resources"], rule.get("resourceNames", [""]))
+    }
+    unused = {("get", "services", _CANARY), ("get", "inferenceservices", _CANARY)}
+    assert fake.asked <= allowed
+    assert allowed - fake.asked <= unused, "rights that nothing needs"
+
+
 @pytest.mark.parametrize("kind", ["InferenceService", "Lease"])
 def test_missing_rights_are_said(fake: FakeCluster, models: Models, kind: str) -> None:
     fake.forbidden.add(kind)
@@ -314,3 +338,84 @@ def test_no_cluster_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(DeployError, match=r"No cluster is named.*Set KUBECONFIG"):
         Kube("any")
+
+
+_CHAMPION = Champion("m/a", "a")
+
+
+@pytest.mark.parametrize(
+    ("champion", "location", "serving", "failed", "found"),
+    [
+        (None, None, None, False, "no champion"),
+        (_CHAMPION, None, None, False, "no export"),
+        (_CHAMPION, "s3://m/a", None, False, "deploy"),
+        (_CHAMPION, "s3://m/a", "s3://m/b", False, "deploy"),
+        (_CHAMPION, "s3://m/a", "s3://m/b", True, "failed before"),
+        (_CHAMPION, "s3://m/a", "s3://m/a", False, "nothing"),
+        (_CHAMPION, "s3://m/a", "s3://m/a", True, "nothing"),
+    ],
+)
+def test_what_is_done_about_a_champion(
+    champion: Champion | None, location: str | None, serving: str | None, failed: bool, found: str
+) -> None:
+    assert verdict(champion, location, serving, failed) == found
+
+
+def test_a_follower_with_another_profile_leaves_the_champion_alone(
+    fake: FakeCluster, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobtuner.deploy.follow.find_bundle", lambda key, place: f"s3://models/{key}")
+    monkeypatch.setattr("jobtuner.deploy.follow.fetch_bundle", lambda location, _: _bundle(location.rpartition("/")[2]))
+    _rollout(fake, "a").run()
+    kube, other = Kube(_SETTINGS.namespace, fake.client()), _SETTINGS.model_copy(update={"profile": "h100"})
+    fake.writes.clear()
+    assert look_once(_CHAMPION, kube, other, 16) == ("nothing", None)
+    assert fake.writes == []
+    kube.delete("InferenceService", _NAME)  # by hand: it comes back
+    assert look_once(_CHAMPION, kube, _SETTINGS, 16)[0] == "deploy"
+    assert fake.model_of(_NAME) == _release("a").digest
+
+
+def test_the_cluster_follows_the_alias(
+    fake: FakeCluster, models: Models, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Promotion, a model that fails (tried once), a registry that is away, rollback: one look each, and some more."""
+    here = {"a", "b", "c"}
+    monkeypatch.setattr(
+        "jobtuner.deploy.follow.find_bundle", lambda key, place: f"s3://models/{key}" if key in here else None
+    )
+    monkeypatch.setattr("jobtuner.deploy.follow.fetch_bundle", lambda location, _: _bundle(location.rpartition("/")[2]))
+    fake.fate[_release("c").digest] = "crash"
+    says = [None, "a", "a", "b", "x", "c", "c", "c", TrackingError("The tracker is away."), "a"]
+    serving = []
+
+    def champion() -> Champion | None:
+        now = says.pop(0)
+        if isinstance(now, TrackingError):
+            raise now
+        return None if now is None else Champion(f"m/{now}", now)
+
+    class _EndError(Exception):
+        pass
+
+    def sleep(_: float) -> None:
+        serving.append(_serving(fake))
+        if not says:
+            raise _EndError
+
+    tries = []
+    real = Rollout.run
+
+    def counted(self: Rollout) -> Outcome:
+        tries.append(self.release.model_version)
+        return real(self)
+
+    monkeypatch.setattr(Rollout, "run", counted)
+    with pytest.raises(_EndError):
+        follow(champion, Kube(_SETTINGS.namespace, fake.client()), _SETTINGS, 16, every=60.0, sleep=sleep)
+    assert serving == [None, "m/a", "m/a", "m/b", "m/b", "m/b", "m/b", "m/b", "m/b", "m/a"]
+    assert tries == ["m/a", "m/b", "m/c", "m/a"]
+    told = capsys.readouterr().err
+    assert "m/x is champion, but its export is not below s3://jobtuner-models/models" in told
+    assert told.count("m/c failed as a canary") == 1 and "m/c is champion and failed here" in told
+    assert told.count("The tracker is away.") == 1

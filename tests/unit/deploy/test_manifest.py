@@ -56,13 +56,16 @@ def _settled(item: dict[str, Any]) -> dict[str, Any]:
         ("h100", ("gpu-h100", "fp8"), ServedModel(_BASE, _ADAPTER), True),
         ("cpu-tiny", ("cpu-tiny",), ServedModel(_TINY, _ADAPTER), False),
         ("gpu", ("local-model-cache",), ServedModel(_MERGED), False),
+        ("gpu", ("autoscaling-keda",), ServedModel(_BASE, _ADAPTER), False),
     ],
 )
 def test_it_is_what_the_manifests_declare(
     profile: str, features: tuple[str, ...], model: ServedModel, fp8: bool, tmp_path: Path
 ) -> None:
     declared = _rendered("InferenceService", "jobtuner-llm", tmp_path, *features)
-    assert _settled(_build(profile, model, fp8=fp8)) == _settled(declared)
+    assert _settled(_build(profile, model, fp8=fp8, replicas=3 if "autoscaling-keda" in features else 1)) == _settled(
+        declared
+    )
 
 
 @needs_kustomize

@@ -1,6 +1,10 @@
+import re
 from collections import Counter
+from pathlib import Path
 
-from jobtuner.prepare.card import CardFacts, Cleaning, Cluster, Pair, SplitFacts, render_card
+from jobtuner.prepare.card import render_card, write_card
+from jobtuner.prepare.card_charts import CHARTS
+from jobtuner.prepare.card_facts import CardFacts, Cleaning, Cluster, Pair, SplitFacts
 from jobtuner.prepare.leakage import Leakage, Neighbour
 from jobtuner.prepare.sources import Rejected
 from jobtuner.records import Example
@@ -48,6 +52,7 @@ def facts(rejected: list[Rejected], splits: dict[str, list[Example]] = SPLITS) -
         taxonomy=TAXONOMY,
         cluster_sizes=Counter(sizes.values()),
         largest=[Cluster(name, size, text_of[name]) for name, size in sizes.items() if size > 1],
+        near_duplicates=0.85,
         leakage=NEAREST,
         nearest=[Pair(0.85, "e: <w>|", "a: x")],
     )
@@ -115,4 +120,17 @@ def test_nearest_training_rows() -> None:
     assert "| 0.9 or more | 0.0% |" in lines
     assert "| 0.8 or more | 50.0% |" in lines
     assert "| 0.3 or more | 100.0% |" in lines
-    assert "| 0.85 | e: <w>\\| | a: x |" in lines
+    assert "| 0.85 | e: &lt;w&gt;\\| | a: x |" in lines
+
+
+def test_the_page_is_whole_and_harmless(tmp_path: Path) -> None:
+    evil = Rejected("r9", "no label", "<script>alert(1)</script>")
+    write_card(facts([evil]), tmp_path)
+    page = (tmp_path / "card.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert page.count("data:image/png;base64,") == len(CHARTS)
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
+    for name in CHARTS:
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "card.md").read_text(encoding="utf-8") == render_card(facts([evil]))

@@ -20,7 +20,7 @@ from jobtuner.prepare.parts import PART_PATTERN, write_part
 from jobtuner.prepare.stage import run, run_merge, run_shard
 from jobtuner.prepare.synthesize import generate_ads
 
-FILES = ("train.jsonl", "validation.jsonl", "test.jsonl", "rejected.jsonl", "duplicates.jsonl", "card.md")
+FILES = ("train.jsonl", "validation.jsonl", "test.jsonl", "rejected.jsonl", "duplicates.jsonl", "card.md", "card.html")
 
 
 @pytest.fixture(autouse=True)
