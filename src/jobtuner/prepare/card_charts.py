@@ -68,7 +68,8 @@ def _languages(axes: "Axes", facts: CardFacts) -> None:
     axes.set(
         ylabel="rows", xlabel="language" if len(names) == len(total) else f"the {_MOST_BARS} most frequent languages"
     )
-    axes.legend(frameon=False)
+    axes.margins(x=0.3 / len(names))
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _labels(axes: "Axes", facts: CardFacts) -> None:
@@ -83,7 +84,7 @@ def _lengths(axes: "Axes", facts: CardFacts) -> None:
     lengths = [facts.splits[name].lengths for name in SPLITS]
     axes.hist(lengths, bins=_BINS, stacked=True, color=[_COLOURS[name] for name in SPLITS], label=SPLITS)
     axes.set(xlabel="characters", ylabel="rows")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper right")
 
 
 def _personal_data(axes: "Axes", facts: CardFacts) -> None:
@@ -104,7 +105,7 @@ def _leakage(axes: "Axes", facts: CardFacts) -> None:
     axes.hist(values, bins=_BINS, range=(0.0, 1.0), color=_COLOURS["test"])
     axes.axvline(facts.near_duplicates, color=_RED, linestyle="--", linewidth=1, label="near-duplicates")
     axes.set(xlabel="Jaccard similarity", ylabel="test rows")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper right")
 
 
 _DRAW = {

@@ -110,7 +110,7 @@ class DisjointSets:
     def roots(self) -> NDArray[np.intp]:
         """The root of every item."""
         parents = np.array(self._parents, dtype=np.intp)
-        while (above := parents[parents] if len(parents) else parents).tolist() != parents.tolist():
+        while not np.array_equal(above := parents[parents], parents):
             parents = above
         return parents
 

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Decisions", "MergedRows", "decide"]
 
-_TOGETHER = 10_000  # rows that are taken out of the parts at once
-
 
 class MergedRows:
     """The rows of all parts in the order of the input, by columns; a text is read when it is asked for."""
@@ -47,6 +45,7 @@ class MergedRows:
         self._order: NDArray[np.int64] = np.argsort(table.column("number").to_numpy(), kind="stable")
         self._table = table
         self._texts = table.column("text")
+        self._columns: dict[str, list[str]] = {}
 
     def __len__(self) -> int:
         return len(self._order)
@@ -57,7 +56,9 @@ class MergedRows:
 
     def column(self, name: str) -> list[str]:
         """A column with one object a distinct value: 8 bytes a row where values repeat."""
-        return [value or "" for value in self.optional(name)]
+        if name not in self._columns:
+            self._columns[name] = [value or "" for value in self.optional(name)]
+        return self._columns[name]
 
     def optional(self, name: str) -> list[str | None]:
         """A column whose values may be missing."""
@@ -79,9 +80,11 @@ class MergedRows:
 
     def signatures(self, places: Sequence[int]) -> NDArray[np.uint32]:
         """MinHash signatures of usable rows, shape (rows, permutations)."""
+        if not places:
+            return np.empty((0, 1), np.uint32)
         chosen = self._table.column("signature").take(self._order[np.asarray(places, dtype=np.intp)])
-        data = b"".join(chosen.to_pylist())
-        return np.frombuffer(data, dtype="<u4").reshape(len(places), -1) if places else np.empty((0, 1), np.uint32)
+        data = chosen.combine_chunks().buffers()[2]  # after validity and offsets: all values in a row, of one length
+        return np.frombuffer(data, dtype="<u4").reshape(len(places), -1)
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -93,12 +96,9 @@ class MergedRows:
 
     def rejected(self, reasons: Mapping[int, tuple[str, str]]) -> Iterator[Rejected]:
         """Rows by place, with the kind and the reason of each, in the form of rejected.jsonl."""
-        table = self._table.select(["id", "text", "label", "language"])
-        places = list(reasons)
-        for start in range(0, len(places), _TOGETHER):
-            some = places[start : start + _TOGETHER]
-            for place, row in zip(some, table.take(self._order[some]).to_pylist(), strict=True):
-                yield Rejected(row["id"], *reasons[place], row["text"], row["label"], row["language"])
+        labels, languages = self.column("label"), self.column("language")
+        for place, why in reasons.items():
+            yield Rejected(self.ids[place], *why, self.text(place), labels[place], languages[place])
 
     def cleaning(self) -> Cleaning:
         """What cleaning changed, over all rows that it left usable."""
