@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from jobtuner.config.baseline import BaselineConfig
 from jobtuner.config.chat import ChatConfig
@@ -28,6 +28,8 @@ from jobtuner.config.training import CheckpointConfig, TrainingConfig
 from jobtuner.errors import ConfigError
 
 __all__ = ["Config", "load_config", "recipe_names"]
+
+_TEXT_TASKS = frozenset({"skills", "cover_letter", "instruct"})
 
 
 class Config(Section):
@@ -62,6 +64,20 @@ class Config(Section):
         if not value or not value.replace("_", "").replace("-", "").replace(".", "").isalnum():
             raise ValueError(f"'{value}' may hold letters, digits, '.', '_' and '-' only")
         return value
+
+    @model_validator(mode="after")
+    def _settings_of_the_task(self) -> Self:
+        """What a task does not read may not be set: it would be ignored."""
+        unread = ("taxonomy", "baseline") if self.task in _TEXT_TASKS else ("chat",)
+        sections = {name: getattr(self, name) for name in unread}
+        changed = [
+            name
+            for name, section in sections.items()
+            if section.model_dump(mode="json") != type(section)().model_dump(mode="json")
+        ]
+        if changed:
+            raise ValueError(f"the task {self.task} reads no section {' or '.join(changed)}: leave it out")
+        return self
 
     def save(self, path: Path) -> None:
         """Write the config as JSON, the form in which it travels through a run."""
