@@ -77,10 +77,8 @@ def main() -> None:
         started = time.process_time()
         tagger = SkillTagger.fit([row.text for row in train], [list(row.spans or ()) for row in train])
         fitted = time.process_time() - started
-        told = score(test, tagger.spans)
-        print(
-            f"  tagger     {told}; {fitted:.1f} s to fit, {len(test) / (time.process_time() - started - fitted):.0f}/s"
-        )
+        told, asked = score(test, tagger.spans), time.process_time() - started - fitted
+        print(f"  tagger     {told}; {fitted:.1f} s to fit, {len(test) / asked:.0f} rows/s")
 
 
 if __name__ == "__main__":
