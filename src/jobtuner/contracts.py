@@ -118,9 +118,9 @@ class BaselineModel(Contract):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel(Contract):
-    """A base model and a QLoRA adapter on it.
+    """A base model and a (Q)LoRA adapter on it, or all weights of one that was fine-tuned whole.
 
-    Files: adapter/ (PEFT, safetensors), tokenizer/, base/ (the stand-in, where the recipe uses it),
+    Files: adapter/ (PEFT, safetensors) or weights/ (all of them), tokenizer/, base/ (the stand-in, where used),
     inference.json (prompt, labels, fingerprints: what inference needs), history.jsonl (loss and rate per
     logged step).
     """

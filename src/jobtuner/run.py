@@ -84,13 +84,18 @@ def resolve(recipe: str, overrides: Mapping[str, Any], out: Path | str) -> Run:
 
     Override values are YAML text, or the JSON values that a pipeline parameter holds.
 
-    Where MLFLOW_RUN_ID is set (by `jobtuner run`, or by KFP's MLflow plugin) that run becomes the parent.
+    Where MLFLOW_RUN_ID is set that run becomes the parent (by `jobtuner run`), or the one it is nested in (by KFP's
+    MLflow plugin, which opens a run for each task).
     """
     from jobtuner.tracking import connect
 
     config = load_config(recipe, {key: _yaml_text(value) for key, value in overrides.items()})
     uri = local_tracking_uri()
-    parent_id = os.environ.get("MLFLOW_RUN_ID") or connect(uri).open_run(config)
+    parent_id = os.environ.get("MLFLOW_RUN_ID")
+    if not parent_id:
+        parent_id = connect(uri).open_run(config)
+    elif os.environ.get("MLFLOW_EXPERIMENT_ID"):  # the plugin sets it too; else nothing is to be asked
+        parent_id = connect(uri).adopt_run(parent_id, config)
     run = Run(config, uri, parent_id)
     run.save(Path(out))
     return run

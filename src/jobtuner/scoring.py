@@ -36,6 +36,7 @@ __all__ = [
     "load_adapted",
     "load_exported",
     "load_prompts",
+    "load_trained",
 ]
 
 INFERENCE_FILE = "inference.json"
@@ -194,7 +195,7 @@ def load_adapted(
     k: int = 5,
     memory_bytes: int = DEFAULT_MEMORY,
 ) -> LabelScorer:
-    """The quantised base with the trained adapter on it, as it was trained (temperature 1).
+    """The quantised base with the trained adapter on it, or the weights of full fine-tuning (temperature 1).
 
     Args:
         trained: what the train stage made.
@@ -208,18 +209,32 @@ def load_adapted(
         ConfigError: the search is unknown.
         ModelError: something is missing, or does not fit.
     """
-    from peft import PeftModel
-
-    from jobtuner.models import load_quantized, load_tokenizer
+    from jobtuner.models import load_tokenizer
 
     settings = InferenceSettings.load(trained.folder)
-    quantization = QuantizationConfig.model_validate(settings.quantization)
-    source = str(trained.folder / "base") if trained.base_is_standin else trained.base
-    base = load_quantized(source, trained.settings.get("revision"), quantization)
     tokenizer = load_tokenizer(str(trained.folder / "tokenizer"))
-    model = PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
+    model = load_trained(trained, settings)
     prompts = LabelPrompts(tokenizer, taxonomy, settings)
     return LabelScorer(model, prompts, batch_size, search=search, k=k, memory_bytes=memory_bytes)
+
+
+def load_trained(trained: TrainedModel, settings: InferenceSettings) -> Any:
+    """The quantised base with the trained adapter on it, or the weights of full fine-tuning, as they were trained.
+
+    Raises:
+        ModelError: the base cannot be found or loaded.
+    """
+    from peft import PeftModel
+
+    from jobtuner.models import WEIGHTS_FOLDER, load_quantized
+
+    quantization = QuantizationConfig.model_validate(settings.quantization)
+    weights = trained.folder / WEIGHTS_FOLDER
+    if weights.is_dir():
+        return load_quantized(str(weights), None, quantization)
+    source = str(trained.folder / "base") if trained.base_is_standin else trained.base
+    base = load_quantized(source, trained.settings.get("revision"), quantization)
+    return PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
 
 
 def load_prompts(folder: Path) -> LabelPrompts:

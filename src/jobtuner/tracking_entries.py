@@ -155,7 +155,7 @@ def _(contract: TrainedModel) -> Entry:
     return Entry(
         params={"base": contract.base, **built},
         metrics=[*_measurements(contract.metrics), *(_series(history) if history.is_file() else ())],
-        files=[contract.folder / "adapter" / "adapter_config.json", history],
+        files=[contract.folder / "adapter" / "adapter_config.json", history, contract.folder / "curves.png"],
     )
 
 

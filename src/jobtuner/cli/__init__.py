@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import checks, keys, model, pipeline, plan, registry, stage, text
+from jobtuner.cli import checks, keys, model, pipeline, plan, registry, stage, text, train_job, tune
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -54,6 +54,8 @@ text.add_to(app)
 keys.add_to(app)
 registry.add_to(app)
 plan.add_to(app)
+tune.add_to(app)
+train_job.add_to(app)
 checks.add_to(app)
 
 

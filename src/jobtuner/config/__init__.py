@@ -16,9 +16,11 @@ from jobtuner.config.data import (
     SplitConfig,
     TaxonomyConfig,
 )
+from jobtuner.config.hardware import HardwareConfig
 from jobtuner.config.model import STANDIN, LoraSettings, ModelConfig, QuantizationConfig, StandinConfig
 from jobtuner.config.recipe import Config, load_config, recipe_names
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
+from jobtuner.config.reporting import ReportingConfig
 from jobtuner.config.training import CheckpointConfig, TrainingConfig
 
 __all__ = [
@@ -37,11 +39,13 @@ __all__ = [
     "ExportConfig",
     "GateConfig",
     "GenerateConfig",
+    "HardwareConfig",
     "LoraSettings",
     "ModelConfig",
     "PromptConfig",
     "QuantizationConfig",
     "RegisterConfig",
+    "ReportingConfig",
     "SplitConfig",
     "StandinConfig",
     "TaxonomyConfig",

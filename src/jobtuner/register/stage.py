@@ -11,6 +11,7 @@ from jobtuner.chat_metrics import HEADLINES, measure_chats, pair_chats
 from jobtuner.config import Config
 from jobtuner.contracts import CONTRACT_FILE, EvalReport, ExportedModel, ModelVersion, PreparedData, TrainedModel
 from jobtuner.errors import ContractError, ModelError, TrackingError
+from jobtuner.models import WEIGHTS_FOLDER
 from jobtuner.records import ChatAnswer, read_jsonl
 from jobtuner.register.answers import ANSWERS_FILE, Answers, measure, paired
 from jobtuner.register.champion import Load, champion_answers, champion_parameters
@@ -311,8 +312,9 @@ def _decision_json(config: Config, decision: Decision, champion: RegisteredModel
 
 
 def _candidate(trained: TrainedModel, report: EvalReport, out_dir: Path) -> Candidate:
-    names = ["adapter", "tokenizer", "inference.json", CONTRACT_FILE]
-    if trained.base_is_standin:  # nowhere else to be had
+    whole = (trained.folder / WEIGHTS_FOLDER).is_dir()
+    names = [WEIGHTS_FOLDER if whole else "adapter", "tokenizer", "inference.json", CONTRACT_FILE]
+    if trained.base_is_standin and not whole:  # nowhere else to be had
         names.append(trained.base)
     results = [_CARD, ANSWERS_FILE, SETTINGS_FILE]
     overall = {key: float(value) for key, value in report.model.items() if _finite(value)}

@@ -21,6 +21,7 @@ from jobtuner.tasks import (
 )
 from jobtuner.tasks.chat import EncodedChats, Skipped, token_statistics
 from jobtuner.taxonomy import Taxonomy
+from jobtuner.train.label_metrics import LabelJudge
 from jobtuner.train.standin import Corpus
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ class TrainingData(Protocol):
     def prompt_hash(self, tokenizer: "PreTrainedTokenizerBase") -> str:
         """Of the task with this tokenizer."""
 
+    def judge(self, tokenizer: "PreTrainedTokenizerBase") -> LabelJudge | None:
+        """Scores validation examples by their labels, where the recipe keeps the best weights by that."""
+
 
 def training_data(config: Config, prepared: PreparedData) -> TrainingData:
     """The data that `prepare` made, for the recipe's task.
@@ -86,7 +90,7 @@ class _LabelledAds:
     def __init__(self, config: Config, prepared: PreparedData) -> None:
         self.task = get_label_task(config.task)
         self._taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
-        self._max_ad_tokens = config.prompt.max_ad_tokens
+        self._max_ad_tokens, self._training = config.prompt.max_ad_tokens, config.training
         self._train, self._validation = (
             [Example.from_json(row) for row in read_jsonl(prepared.folder / f"{split}.jsonl")]
             for split in ("train", "validation")
@@ -106,6 +110,13 @@ class _LabelledAds:
 
     def prompt_hash(self, tokenizer: "PreTrainedTokenizerBase") -> str:
         return prompt_hash(self.task, tokenizer)
+
+    def judge(self, tokenizer: "PreTrainedTokenizerBase") -> LabelJudge | None:
+        if self._training.best_by not in {"label_accuracy", "macro_f1"}:
+            return None
+        encoder = PromptEncoder(self.task, tokenizer, self._max_ad_tokens)
+        some = self._validation[: self._training.evaluate_rows]
+        return LabelJudge.of(encoder, [item.text for item in some], [item.label for item in some], self.labels)
 
 
 class _Chats:
@@ -135,6 +146,9 @@ class _Chats:
 
     def prompt_hash(self, tokenizer: "PreTrainedTokenizerBase") -> str:
         return chat_prompt_hash(self.task, tokenizer)
+
+    def judge(self, tokenizer: "PreTrainedTokenizerBase") -> LabelJudge | None:  # noqa: ARG002  # there are no labels
+        return None
 
 
 def _usable(encoder: ChatEncoder, rows: Sequence[ChatExample], split: str) -> EncodedChats:
