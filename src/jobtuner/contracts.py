@@ -142,7 +142,7 @@ class EvalReport(Contract):
     """Model and baseline on the same test split.
 
     Files: report.md, report.html, metrics.json, predictions.jsonl, baseline_predictions.jsonl (`records.Prediction`),
-    calibration.json, and the pictures of the report (*.png).
+    calibration.json, the pictures of the report (*.png), and baseline/ (the baseline and `cascade.json`, for a server).
     """
 
     data_fingerprint: str
@@ -183,7 +183,8 @@ class ModelVersion(Contract):
 class ExportedModel(Contract):
     """Merged weights ready to serve.
 
-    Files: model/ (config, safetensors, tokenizer, inference.json, taxonomy.json), parity.json.
+    Files: parity.json, and model/ with config, safetensors, tokenizer, inference.json, taxonomy.json,
+    known_answers.json and baseline/.
     """
 
     model_fingerprint: str

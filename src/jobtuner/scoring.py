@@ -62,6 +62,8 @@ class InferenceSettings:
     temperature: float = 1.0
     """Divides the log-probabilities before they are renormalised."""
     model_version: str = "unregistered"
+    abstain_below: float = 0.0
+    """Answers with a lower probability should be looked at by a person; 0: none, above 1: all."""
     max_answer_tokens: int = 0
     """Of tasks that answer in text: longest answer; 0 where the answer is a label."""
 
@@ -145,7 +147,7 @@ class LabelScorer:
         check_search(search, k)
         self.model, self.taxonomy, self.settings = model.eval(), prompts.taxonomy, prompts.settings
         self.labels, self.fingerprint = prompts.labels, self.settings.model_fingerprint
-        self.model_version = self.settings.model_version
+        self.model_version, self.abstain_below = self.settings.model_version, self.settings.abstain_below
         self._prompts, self._batch_size = prompts, batch_size
         self._search, self._k, self._memory_bytes = search, k, memory_bytes
 

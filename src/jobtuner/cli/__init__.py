@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import checks, keys, model, pipeline, plan, registry, stage, text, train_job, tune
+from jobtuner.cli import batch, checks, keys, model, pipeline, plan, registry, serve, stage, text, train_job, tune
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -50,6 +50,8 @@ def _options(
 pipeline.add_to(app)
 stage.add_to(app)
 model.add_to(app)
+serve.add_to(app)
+batch.add_to(app)
 text.add_to(app)
 keys.add_to(app)
 registry.add_to(app)

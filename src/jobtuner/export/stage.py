@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from jobtuner.cascade import BASELINE_FOLDER
 from jobtuner.config import Config
 from jobtuner.contracts import EvalReport, ExportedModel, PreparedData, TrainedModel
 from jobtuner.errors import ModelError
 from jobtuner.export.chat_parity import chat_parity
 from jobtuner.export.merge import merge
+from jobtuner.known_answers import write_known_answers
 from jobtuner.progress import track
 from jobtuner.records import Example, read_jsonl
 from jobtuner.scoring import TAXONOMY_FILE, InferenceSettings, load_adapted, load_exported
@@ -45,7 +47,7 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
         shutil.copytree(trained.folder / "tokenizer", folder, dirs_exist_ok=True)
         if config.task not in CHAT_TASKS:
             shutil.copy2(prepared.folder / "taxonomy.json", folder / TAXONOMY_FILE)
-        replace(settings, temperature=report.temperature, model_version=trained.fingerprint[:12]).save(folder)
+        _write_settings(settings, trained, report, folder)
         bar.advance()
     if config.task in CHAT_TASKS:
         found, of_what = chat_parity(trained, folder, prepared, config), "the answers' tokens"
@@ -68,6 +70,16 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
     ).save()
 
 
+def _write_settings(settings: InferenceSettings, trained: TrainedModel, report: EvalReport, folder: Path) -> None:
+    """What the evaluation found goes with the weights: temperature, abstention, and the baseline with its threshold."""
+    settings = replace(settings, temperature=report.temperature, model_version=trained.fingerprint[:12])
+    if settings.task not in CHAT_TASKS:
+        measured = json.loads((report.folder / "metrics.json").read_text(encoding="utf-8"))
+        settings = replace(settings, abstain_below=float(measured["abstention"]["model"]["point"]["threshold"]))
+        shutil.copytree(report.folder / BASELINE_FOLDER, folder / BASELINE_FOLDER)
+    settings.save(folder)
+
+
 def parity(
     trained: TrainedModel, folder: Path, prepared: PreparedData, config: Config, temperature: float
 ) -> dict[str, float]:
@@ -82,7 +94,9 @@ def parity(
     with track("Parity check", total=2, unit="models") as bar:
         before = load_adapted(trained, taxonomy).log_probabilities(texts).astype(np.float64) / temperature
         bar.advance()
-        after = load_exported(folder).log_probabilities(texts).astype(np.float64)
+        merged = load_exported(folder)
+        after = merged.log_probabilities(texts).astype(np.float64)
+        write_known_answers(merged, folder)
         bar.advance()
     before -= np.log(np.exp(before).sum(axis=1, keepdims=True))
     return {
