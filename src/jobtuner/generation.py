@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from jobtuner.clean import clean_text
 from jobtuner.completions import CompletionsClient
-from jobtuner.config import CleanConfig, QuantizationConfig
+from jobtuner.config import CleanConfig
 from jobtuner.contracts import TrainedModel
 from jobtuner.errors import ModelError
 from jobtuner.records import ChatExample, Message
-from jobtuner.scoring import InferenceSettings
+from jobtuner.scoring import InferenceSettings, load_trained
 from jobtuner.tasks import ChatEncoder, chat_prompt_hash, get_chat_task
 
 if TYPE_CHECKING:
@@ -307,17 +307,16 @@ def _left_padded(rows: Sequence[Sequence[int]], pad_id: int) -> Any:
 
 
 def load_adapted_writer(trained: TrainedModel, batch_size: int = 32) -> LocalWriter:
-    """The quantised base with the trained adapter on it, as it was trained.
+    """The trained model, as `scoring.load_trained` gives it.
 
     Raises:
         ModelError: something is missing, or does not fit.
     """
-    from jobtuner.models import load_tokenizer, load_trained
+    from jobtuner.models import load_tokenizer
 
     settings = InferenceSettings.load(trained.folder)
     prompts = ChatPrompts(load_tokenizer(str(trained.folder / "tokenizer")), settings)
-    model = load_trained(trained, QuantizationConfig.model_validate(settings.quantization))
-    return LocalWriter(model, prompts, batch_size)
+    return LocalWriter(load_trained(trained, settings), prompts, batch_size)
 
 
 def load_chat_prompts(folder: Path) -> ChatPrompts:

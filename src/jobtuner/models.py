@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 from jobtuner.config import QuantizationConfig
-from jobtuner.contracts import TrainedModel
 from jobtuner.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["WEIGHTS_FOLDER", "load_quantized", "load_tokenizer", "load_trained", "quantized_layers"]
+__all__ = ["WEIGHTS_FOLDER", "load_quantized", "load_tokenizer", "quantized_layers"]
 
 
 WEIGHTS_FOLDER = "weights"
@@ -80,26 +79,6 @@ def load_quantized(
         raise ModelError(f"The base model '{source}' cannot be loaded: {error}. {_ACCEPTED}") from error
     _keep_gradients(model)
     return model
-
-
-def load_trained(trained: TrainedModel, settings: QuantizationConfig) -> Any:
-    """What the train stage made, as it was trained: the base with its adapter, or the weights of full fine-tuning.
-
-    Args:
-        trained: the stage's result.
-        settings: how the base was held.
-
-    Raises:
-        ModelError: the base cannot be found or loaded.
-    """
-    from peft import PeftModel
-
-    weights = trained.folder / WEIGHTS_FOLDER
-    if weights.is_dir():
-        return load_quantized(str(weights), None, settings)
-    source = str(trained.folder / "base") if trained.base_is_standin else trained.base
-    base = load_quantized(source, trained.settings.get("revision"), settings)
-    return PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
 
 
 def _bitsandbytes(settings: QuantizationConfig) -> "BitsAndBytesConfig | None":

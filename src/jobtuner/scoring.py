@@ -36,6 +36,7 @@ __all__ = [
     "load_adapted",
     "load_exported",
     "load_prompts",
+    "load_trained",
 ]
 
 INFERENCE_FILE = "inference.json"
@@ -210,13 +211,32 @@ def load_adapted(
         ConfigError: the search is unknown.
         ModelError: something is missing, or does not fit.
     """
-    from jobtuner.models import load_tokenizer, load_trained
+    from jobtuner.models import load_tokenizer
 
     settings = InferenceSettings.load(trained.folder)
     tokenizer = load_tokenizer(str(trained.folder / "tokenizer"))
-    model = load_trained(trained, QuantizationConfig.model_validate(settings.quantization))
+    model = load_trained(trained, settings)
     prompts = LabelPrompts(tokenizer, taxonomy, settings)
     return LabelScorer(model, prompts, batch_size, search=search, k=k, memory_bytes=memory_bytes)
+
+
+def load_trained(trained: TrainedModel, settings: InferenceSettings) -> Any:
+    """The quantised base with the trained adapter on it, or the weights of full fine-tuning, as they were trained.
+
+    Raises:
+        ModelError: the base cannot be found or loaded.
+    """
+    from peft import PeftModel
+
+    from jobtuner.models import WEIGHTS_FOLDER, load_quantized
+
+    quantization = QuantizationConfig.model_validate(settings.quantization)
+    weights = trained.folder / WEIGHTS_FOLDER
+    if weights.is_dir():
+        return load_quantized(str(weights), None, quantization)
+    source = str(trained.folder / "base") if trained.base_is_standin else trained.base
+    base = load_quantized(source, trained.settings.get("revision"), quantization)
+    return PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
 
 
 def load_prompts(folder: Path) -> LabelPrompts:

@@ -32,6 +32,8 @@ from jobtuner.errors import ConfigError
 
 __all__ = ["Config", "load_config", "recipe_names"]
 
+_TEXT_TASKS = frozenset({"skills", "cover_letter", "instruct"})
+
 
 class Config(Section):
     """Everything a run needs to know."""
@@ -68,6 +70,25 @@ class Config(Section):
         if not value or not value.replace("_", "").replace("-", "").replace(".", "").isalnum():
             raise ValueError(f"'{value}' may hold letters, digits, '.', '_' and '-' only")
         return value
+
+    @model_validator(mode="after")
+    def _settings_of_the_task(self) -> Self:
+        """What a task does not read may not be set: it would be ignored."""
+        unread = ("taxonomy", "baseline") if self.task in _TEXT_TASKS else ("chat",)
+        sections = {name: getattr(self, name) for name in unread}
+        changed = [
+            name
+            for name, section in sections.items()
+            if section.model_dump(mode="json") != type(section)().model_dump(mode="json")
+        ]
+        if changed:
+            raise ValueError(f"the task {self.task} reads no section {' or '.join(changed)}: leave it out")
+        if self.task in _TEXT_TASKS and self.training.best_by in {"label_accuracy", "macro_f1"}:
+            raise ValueError(
+                f"the task {self.task} answers with no labels: training.best_by {self.training.best_by} cannot be "
+                "measured; accepted with it: loss, accuracy"
+            )
+        return self
 
     @model_validator(mode="after")
     def _sections_go_together(self) -> Self:

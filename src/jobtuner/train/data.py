@@ -66,12 +66,8 @@ class TrainingData(Protocol):
     def prompt_hash(self, tokenizer: "PreTrainedTokenizerBase") -> str:
         """Of the task with this tokenizer."""
 
-    def judge(self, tokenizer: "PreTrainedTokenizerBase", rows: int) -> LabelJudge:
-        """Scores the labels of the first validation rows.
-
-        Raises:
-            DataError: the task's answers are no labels.
-        """
+    def judge(self, tokenizer: "PreTrainedTokenizerBase") -> LabelJudge | None:
+        """Scores validation examples by their labels, where the recipe keeps the best weights by that."""
 
 
 def training_data(config: Config, prepared: PreparedData) -> TrainingData:
@@ -94,7 +90,7 @@ class _LabelledAds:
     def __init__(self, config: Config, prepared: PreparedData) -> None:
         self.task = get_label_task(config.task)
         self._taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
-        self._max_ad_tokens = config.prompt.max_ad_tokens
+        self._max_ad_tokens, self._training = config.prompt.max_ad_tokens, config.training
         self._train, self._validation = (
             [Example.from_json(row) for row in read_jsonl(prepared.folder / f"{split}.jsonl")]
             for split in ("train", "validation")
@@ -115,8 +111,11 @@ class _LabelledAds:
     def prompt_hash(self, tokenizer: "PreTrainedTokenizerBase") -> str:
         return prompt_hash(self.task, tokenizer)
 
-    def judge(self, tokenizer: "PreTrainedTokenizerBase", rows: int) -> LabelJudge:
-        some, encoder = self._validation[:rows], PromptEncoder(self.task, tokenizer, self._max_ad_tokens)
+    def judge(self, tokenizer: "PreTrainedTokenizerBase") -> LabelJudge | None:
+        if self._training.best_by not in {"label_accuracy", "macro_f1"}:
+            return None
+        encoder = PromptEncoder(self.task, tokenizer, self._max_ad_tokens)
+        some = self._validation[: self._training.evaluate_rows]
         return LabelJudge.of(encoder, [item.text for item in some], [item.label for item in some], self.labels)
 
 
@@ -148,11 +147,8 @@ class _Chats:
     def prompt_hash(self, tokenizer: "PreTrainedTokenizerBase") -> str:
         return chat_prompt_hash(self.task, tokenizer)
 
-    def judge(self, tokenizer: "PreTrainedTokenizerBase", rows: int) -> LabelJudge:  # noqa: ARG002  # there is none
-        raise DataError(
-            f"The task {self.task.name} answers in text: training.best_by can be loss, or accuracy (the share of "
-            "answers that are right token for token)."
-        )
+    def judge(self, tokenizer: "PreTrainedTokenizerBase") -> LabelJudge | None:  # noqa: ARG002  # there are no labels
+        return None
 
 
 def _usable(encoder: ChatEncoder, rows: Sequence[ChatExample], split: str) -> EncodedChats:

@@ -22,12 +22,11 @@ from jobtuner.tasks import CHAT_TASKS
 from jobtuner.train.best import Watch
 from jobtuner.train.checkpoint import CheckpointStore
 from jobtuner.train.curves import CURVES_FILE, draw_curves
-from jobtuner.train.data import Rows, TrainingData, training_data
+from jobtuner.train.data import TrainingData, training_data
 from jobtuner.train.full import unfreeze, verify_full
 from jobtuner.train.group import ALONE, Group, joined, started_as_rank
 from jobtuner.train.identity import environment, identity
 from jobtuner.train.kernels import compile_layers, use_liger, verify_kernels
-from jobtuner.train.label_metrics import LabelJudge
 from jobtuner.train.launch import launch, machines, processes_here
 from jobtuner.train.lora import add_adapter, verify
 from jobtuner.train.resume import Checkpointing, SeenEnoughError
@@ -106,7 +105,7 @@ def fine_tune_in(
                 model, tokenizer, rows.train, rows.validation, config.training, config.seed, scratch,
                 Checkpointing(store, config.checkpoint), ids=rows.ids, group=group,
                 autocast=config.quantization.compute_dtype == "bfloat16",
-                judge=_judge(config, data, tokenizer), watch=watch, report_to=config.reporting.to,
+                judge=data.judge(tokenizer), watch=watch, report_to=config.reporting.to,
             )  # fmt: skip
         except SeenEnoughError:
             if store is not None:
@@ -118,8 +117,10 @@ def fine_tune_in(
         weights = _save(config, model, out_dir)
         tokenizer.save_pretrained(str(out_dir / "tokenizer"))
         write_jsonl(out_dir / "history.jsonl", history)
+        if rows.tokens:
+            write_jsonl(out_dir / "skipped.jsonl", (asdict(item) for item in rows.skipped))
+            (out_dir / "tokens.json").write_text(json.dumps(rows.tokens, indent=1), encoding="utf-8")
         draw_curves(history, out_dir / CURVES_FILE)
-        _write_tokens(rows, out_dir)
         fingerprint = _fingerprint(weights, source if config.model.base != STANDIN else "standin")
         result = _Result(fingerprint, data.prompt_hash(tokenizer), settings, metrics)
         _write(config, prepared, data, result, out_dir)
@@ -198,19 +199,6 @@ def _model(config: Config, source: str) -> tuple[Any, dict[str, Any]]:
     if training.torch_compile:
         compile_layers(model)
     return model, {"method": training.method, **found, **verify_kernels(model, training)}
-
-
-def _judge(config: Config, data: TrainingData, tokenizer: Any) -> LabelJudge | None:
-    if config.training.best_by not in {"label_accuracy", "macro_f1"}:
-        return None
-    return data.judge(tokenizer, config.training.evaluate_rows)
-
-
-def _write_tokens(rows: Rows, out_dir: Path) -> None:
-    """Token lengths and left-out rows, of tasks that answer in text."""
-    if rows.tokens:
-        write_jsonl(out_dir / "skipped.jsonl", (asdict(item) for item in rows.skipped))
-        (out_dir / "tokens.json").write_text(json.dumps(rows.tokens, indent=1), encoding="utf-8")
 
 
 def _save(config: Config, model: Any, out_dir: Path) -> Path:

@@ -40,7 +40,7 @@ def test_a_batch_writes_what_each_chat_alone_gets_and_greedy_is_the_likeliest_to
         if ids[-1] == encoder.end_id:
             ids.pop()
             break
-    assert together[0] == writer.prompts.tokenizer.decode(ids[start:], skip_special_tokens=True).strip()
+    assert together[0] == str(writer.prompts.tokenizer.decode(ids[start:], skip_special_tokens=True)).strip()
 
 
 def test_a_stream_is_the_answer_in_pieces_and_may_be_left_early(writer: LocalWriter) -> None:
