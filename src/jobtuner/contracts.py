@@ -20,6 +20,7 @@ from jobtuner.errors import ContractError
 
 __all__ = [
     "CONTRACT_FILE",
+    "PARITY_FILE",
     "BaselineModel",
     "Contract",
     "Deployment",
@@ -28,10 +29,13 @@ __all__ = [
     "ModelVersion",
     "MonitorReport",
     "PreparedData",
+    "PreparedShard",
     "TrainedModel",
 ]
 
 CONTRACT_FILE = "contract.json"
+PARITY_FILE = "parity.jsonl"
+"""Of an exported model: id, text, language, label and the merged model's answer of each prompt of the parity check."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +99,7 @@ class PreparedData(Contract):
     """Cleaned, deduplicated, split examples.
 
     Files: train.jsonl, validation.jsonl, test.jsonl (`records.Example`), rejected.jsonl (row, reason),
-    duplicates.jsonl (id, kept id), taxonomy.json, card.md.
+    duplicates.jsonl (id, kept id), taxonomy.json, card.md, card.html and its pictures (card_*.png).
     """
 
     task: str
@@ -110,6 +114,19 @@ class PreparedData(Contract):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreparedShard(Contract):
+    """Cleaned rows of one of several shards, from which `prepare` makes its result. Files: <settings>/part-*.arrow."""
+
+    shard: int
+    """From 0 to `shards` - 1."""
+    shards: int
+    rows: int
+    """Rows of the input that belong to the shard, rejected ones too."""
+    settings: str
+    """Equal for shards that were cleaned in the same way."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BaselineModel(Contract):
     """The cheap model to beat. Files: weights.safetensors, baseline.json."""
 
@@ -121,9 +138,9 @@ class BaselineModel(Contract):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel(Contract):
-    """A base model and a QLoRA adapter on it.
+    """A base model and a (Q)LoRA adapter on it, or all weights of one that was fine-tuned whole.
 
-    Files: adapter/ (PEFT, safetensors), tokenizer/, base/ (the stand-in, where the recipe uses it),
+    Files: adapter/ (PEFT, safetensors) or weights/ (all of them), tokenizer/, base/ (the stand-in, where used),
     inference.json (prompt, labels, fingerprints: what inference needs), history.jsonl (loss and rate per
     logged step).
     """
@@ -186,8 +203,8 @@ class ModelVersion(Contract):
 class ExportedModel(Contract):
     """Merged weights ready to serve.
 
-    Files: parity.json, and model/ with config, safetensors, tokenizer, inference.json, taxonomy.json, reference.json
-    and baseline/.
+    Files: model/ (config, safetensors, tokenizer, inference.json, taxonomy.json, known_answers.json, baseline/),
+    adapter/ (PEFT, safetensors), parity.json, parity.jsonl (the prompts of the parity check with the merged answers).
     """
 
     model_fingerprint: str
@@ -198,10 +215,12 @@ class ExportedModel(Contract):
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment(Contract):
-    """An endpoint that passed its smoke test. Files: smoke_test.json, server.log."""
+    """An endpoint that passed its smoke test. Files: smoke_test.json, and of a local one server.log."""
 
     target: str
+    """local, kserve, or none: nothing was deployed, since the gate has not promoted the model."""
     url: str
+    """Empty where nothing was deployed."""
     model_version: str
     checks: list[dict[str, Any]]
     """One entry an ad asked: language, expected, answered, probability, valid."""

@@ -3,12 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 from jobtuner.config import QuantizationConfig
+from jobtuner.contracts import TrainedModel
 from jobtuner.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["load_quantized", "load_tokenizer", "quantized_layers"]
+__all__ = ["WEIGHTS_FOLDER", "load_quantized", "load_tokenizer", "load_trained", "quantized_layers"]
+
+
+WEIGHTS_FOLDER = "weights"
+"""Folder within a trained model's for the weights of full fine-tuning; one with an adapter has none."""
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> "PreTrainedTokenizerBase":
@@ -35,7 +40,11 @@ _ACCEPTED = (
 
 
 def load_quantized(
-    source: str, revision: str | None, settings: QuantizationConfig, attention: str = "sdpa"
+    source: str,
+    revision: str | None,
+    settings: QuantizationConfig,
+    attention: str = "sdpa",
+    dtype: str | None = None,
 ) -> "PreTrainedModel":
     """Load a causal language model with its linear layers in 4 bits; as it is where the type is none.
 
@@ -44,6 +53,7 @@ def load_quantized(
         revision: commit of the Hub repository.
         settings: quantisation type, double quantisation, compute dtype.
         attention: transformers' name of the implementation.
+        dtype: of the weights that are not quantised; None: the compute dtype.
 
     Raises:
         ModelError: the model cannot be found or loaded, or this machine lacks what the attention needs.
@@ -56,7 +66,7 @@ def load_quantized(
             source,
             revision=revision,
             quantization_config=_bitsandbytes(settings),
-            dtype=getattr(torch, settings.compute_dtype),
+            dtype=getattr(torch, dtype or settings.compute_dtype),
             device_map={"": 0 if torch.cuda.is_available() else "cpu"},
             attn_implementation=attention,
             trust_remote_code=False,
@@ -70,6 +80,26 @@ def load_quantized(
         raise ModelError(f"The base model '{source}' cannot be loaded: {error}. {_ACCEPTED}") from error
     _keep_gradients(model)
     return model
+
+
+def load_trained(trained: TrainedModel, settings: QuantizationConfig) -> Any:
+    """What the train stage made, as it was trained: the base with its adapter, or the weights of full fine-tuning.
+
+    Args:
+        trained: the stage's result.
+        settings: how the base was held.
+
+    Raises:
+        ModelError: the base cannot be found or loaded.
+    """
+    from peft import PeftModel
+
+    weights = trained.folder / WEIGHTS_FOLDER
+    if weights.is_dir():
+        return load_quantized(str(weights), None, settings)
+    source = str(trained.folder / "base") if trained.base_is_standin else trained.base
+    base = load_quantized(source, trained.settings.get("revision"), settings)
+    return PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
 
 
 def _bitsandbytes(settings: QuantizationConfig) -> "BitsAndBytesConfig | None":

@@ -63,6 +63,8 @@ class InferenceSettings:
     model_version: str = "unregistered"
     abstain_below: float = 0.0
     """Answers with a lower probability should be looked at by a person; 0: none, above 1: all."""
+    max_answer_tokens: int = 0
+    """Of tasks that answer in text: longest answer; 0 where the answer is a label."""
 
     def save(self, folder: Path) -> None:
         """Write `inference.json`."""
@@ -194,7 +196,7 @@ def load_adapted(
     k: int = 5,
     memory_bytes: int = DEFAULT_MEMORY,
 ) -> LabelScorer:
-    """The quantised base with the trained adapter on it, as it was trained (temperature 1).
+    """The quantised base with the trained adapter on it, or the weights of full fine-tuning (temperature 1).
 
     Args:
         trained: what the train stage made.
@@ -208,16 +210,11 @@ def load_adapted(
         ConfigError: the search is unknown.
         ModelError: something is missing, or does not fit.
     """
-    from peft import PeftModel
-
-    from jobtuner.models import load_quantized, load_tokenizer
+    from jobtuner.models import load_tokenizer, load_trained
 
     settings = InferenceSettings.load(trained.folder)
-    quantization = QuantizationConfig.model_validate(settings.quantization)
-    source = str(trained.folder / "base") if trained.base_is_standin else trained.base
-    base = load_quantized(source, trained.settings.get("revision"), quantization)
     tokenizer = load_tokenizer(str(trained.folder / "tokenizer"))
-    model = PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
+    model = load_trained(trained, QuantizationConfig.model_validate(settings.quantization))
     prompts = LabelPrompts(tokenizer, taxonomy, settings)
     return LabelScorer(model, prompts, batch_size, search=search, k=k, memory_bytes=memory_bytes)
 

@@ -136,7 +136,7 @@ def _entry(contract: Contract) -> Entry:
 @_entry.register
 def _(contract: PreparedData) -> Entry:
     sizes = {"languages": len(contract.languages), "labels": len(contract.labels), "rows": contract.counts}
-    return Entry(metrics=_measurements(sizes), files=[contract.folder / "card.md"])
+    return Entry(metrics=_measurements(sizes), files=[contract.folder / name for name in ("card.md", "card.html")])
 
 
 @_entry.register
@@ -156,7 +156,7 @@ def _(contract: TrainedModel) -> Entry:
     return Entry(
         params={"base": contract.base, **built},
         metrics=[*_measurements(contract.metrics), *(_series(history) if history.is_file() else ())],
-        files=[contract.folder / "adapter" / "adapter_config.json", history],
+        files=[contract.folder / "adapter" / "adapter_config.json", history, contract.folder / "curves.png"],
     )
 
 

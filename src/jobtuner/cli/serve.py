@@ -42,6 +42,10 @@ def _serve(
             envvar="JOBTUNER_KEYS", help="File of API keys (jobtuner keys add). Without it everybody may ask."
         ),
     ] = None,
+    page: Annotated[
+        bool | None,
+        typer.Option("--page/--no-page", help="Serve the web page at / too.", show_default="if Gradio is installed"),
+    ] = None,
     batches: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder that keeps what /v1/batches takes in.", show_default="no batches"),
@@ -64,11 +68,16 @@ def _serve(
         float | None, _server("Seconds a request to the server may take.", show_default="30", min=0.1)
     ] = None,
     skills_model: Annotated[
-        str | None, _server("Its name for the model or adapter behind /v1/skills.", metavar="NAME", show_default="none")
+        str | None,
+        _server(
+            "Its name for the model or adapter behind /v1/skills, or an exported one's folder.",
+            metavar="NAME",
+            show_default="none",
+        ),
     ] = None,
     letter_model: Annotated[
         str | None,
-        _server("Its name for the model or adapter behind /v1/cover-letters.", metavar="NAME", show_default="none"),
+        _server("The same for /v1/cover-letters.", metavar="NAME", show_default="none"),
     ] = None,
     chat_model: Annotated[
         list[str] | None,
@@ -108,6 +117,7 @@ def _serve(
     """Serve an exported model over HTTP until Ctrl-C."""
     from jobtuner.serve.assembly import CascadeChoice, Offer
     from jobtuner.serve.logs import log_as_json
+    from jobtuner.serve.page.mount import available
     from jobtuner.serve.server import serve
 
     wanted = cascade or any(value is not None for value in (cascade_precision, cascade_threshold, baseline))
@@ -120,6 +130,7 @@ def _serve(
         skills_model=skills_model,
         letter_model=letter_model,
         chat_models=tuple(chat_model or ()),
+        page=available() if page is None else page,
         log=_log_choice(prediction_log, text=log_text, days=log_days, spool=log_spool),
     )
     log_as_json()

@@ -20,8 +20,9 @@ from jobtuner.serve.gateway import Settings, Texts, create_app
 from jobtuner.serve.keys import KeyRing
 from jobtuner.serve.recorder import LogChoice, open_recorder
 from jobtuner.serve.scorer import Batching
+from jobtuner.serve.tracing import tracer_from_environment
 from jobtuner.serve.upstream import Upstream
-from jobtuner.serve.writers import RemoteWriter
+from jobtuner.serve.writers import RemoteWriter, ThreadWriter, Writer
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -60,11 +61,13 @@ class Offer:
     keys: Path | None = None
     """File of API keys (`jobtuner keys`); None: everybody who reaches the address may ask."""
     skills_model: str | None = None
-    """The endpoint's name for the model that lists skills; None: no /v1/skills."""
+    """The endpoint's name for the model that lists skills, or an exported one's folder; None: no /v1/skills."""
     letter_model: str | None = None
-    """The endpoint's name for the model that writes cover letters; None: no /v1/cover-letters."""
+    """The same for the model that writes cover letters; None: no /v1/cover-letters."""
     chat_models: Sequence[str] = ()
     """More names of the endpoint's that may be asked for by the OpenAI-compatible paths."""
+    page: bool = False
+    """Whether the web page is served at "/" too."""
     batches: Path | None = None
     """Folder in which batches are kept; None: no /v1/batches."""
     log: LogChoice | None = None
@@ -80,14 +83,15 @@ def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | 
         stopping: as for `gateway.create_app`.
 
     Raises:
-        ConfigError: the URL is none, the file holds no keys, or no threshold holds the cascade's precision.
+        ConfigError: the URL is none, the file holds no keys, no threshold holds the cascade's precision, or the page's
+            library is missing.
         DeployError: the endpoint cannot be reached, or serves no such model.
         ModelError: a folder holds no model that can be served.
     """
     keys = None if offer.keys is None else KeyRing(offer.keys)
     classifier = _classifier(offer, load)
     cascade = None if offer.cascade is None else load_cascade(offer.cascade, offer.model, classifier)
-    return create_app(
+    app = create_app(
         classifier,
         settings=_settings(offer),
         keys=keys,
@@ -95,8 +99,14 @@ def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | 
         observers=[] if offer.log is None else [open_recorder(offer.log, offer.model)],
         texts=_texts(offer),
         batches=offer.batches,
+        tracer=tracer_from_environment(),
         stopping=stopping,
     )
+    if offer.page:
+        from jobtuner.serve.page.mount import add_page
+
+        add_page(app, classifier.taxonomy.languages, keys=keys is not None)
+    return app
 
 
 def _classifier(offer: Offer, load: Loader | None) -> Classifier:
@@ -110,19 +120,28 @@ def _classifier(offer: Offer, load: Loader | None) -> Classifier:
 
 
 def _texts(offer: Offer) -> Texts:
-    named = [name for name in (offer.skills_model, offer.letter_model, *offer.chat_models) if name is not None]
+    wanted = {"skills": offer.skills_model, "cover_letter": offer.letter_model}
+    local = {task: _local_writer(task, Path(name)) for task, name in wanted.items() if name and Path(name).is_dir()}
+    remote = {task: name for task, name in wanted.items() if name and task not in local}
     endpoint = offer.endpoint
     if endpoint is None:
-        if named:
-            raise ConfigError(f"The models {', '.join(named)} are an endpoint's; give --endpoint URL.")
-        return Texts()
+        if named := [*remote.values(), *offer.chat_models]:
+            raise ConfigError(f"{', '.join(named)}: neither a folder nor, without --endpoint URL, a server's model.")
+        return Texts(local.get("skills"), local.get("cover_letter"))
     with CompletionsClient(endpoint.url, timeout=endpoint.timeout, attempts=endpoint.attempts) as client:
-        served = {client.model(name) for name in (endpoint.served_model, *named)}
+        served = {client.model(name) for name in (endpoint.served_model, *remote.values(), *offer.chat_models)}
     upstream = Upstream(endpoint.url, timeout=endpoint.timeout, connections=endpoint.concurrency)
-    skills, letters = (
-        None if name is None else RemoteWriter(upstream, name) for name in (offer.skills_model, offer.letter_model)
-    )
-    return Texts(skills, letters, upstream, frozenset(served))
+    writers: dict[str, Writer] = {**local, **{task: RemoteWriter(upstream, name) for task, name in remote.items()}}
+    return Texts(writers.get("skills"), writers.get("cover_letter"), upstream, frozenset(served))
+
+
+def _local_writer(task: str, folder: Path) -> ThreadWriter:
+    from jobtuner.generation import load_exported_writer
+
+    writer = load_exported_writer(folder)
+    if writer.settings.task != task:
+        raise ConfigError(f"The model in {folder} is of the task {writer.settings.task}; one of {task} is needed.")
+    return ThreadWriter(writer, writer.settings.model_version)
 
 
 def _settings(offer: Offer) -> Settings:

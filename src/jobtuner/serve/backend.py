@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jobtuner.completions import CompletionsClient
 from jobtuner.errors import ModelError
-from jobtuner.reference import distance_to_reference
+from jobtuner.known_answers import distance_to_known_answers
 from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["PROBE", "Classifier", "Endpoint", "Predictor", "connect"]
@@ -83,10 +83,10 @@ def connect(endpoint: Endpoint, folder: Path) -> Classifier:
     )
     served = client.model(endpoint.served_model)
     model = ServedModel(client, served, folder, concurrency=endpoint.concurrency)
-    distance = distance_to_reference(model, folder)
+    distance = distance_to_known_answers(model, folder)
     if not distance <= _MOST_DISTANT:
         raise ModelError(
-            f"'{served}' at {endpoint.url} is not the model in {folder}: on its reference questions the probabilities "
+            f"'{served}' at {endpoint.url} is not the model in {folder}: on its known questions the probabilities "
             f"differ by {distance:.2f} (total variation; up to {_MOST_DISTANT} is rounding). Serve that folder, or "
             "give the folder of what is served."
         )

@@ -21,6 +21,7 @@ from jobtuner.serve.recorder import Recorder
 from jobtuner.serve.schemas import ModelCard, ModelList, OccupationsRequest, OccupationsResponse, State
 from jobtuner.serve.scorer import Batching, Scorer
 from jobtuner.serve.texts import add_letters, add_skills
+from jobtuner.serve.tracing import Tracing
 from jobtuner.serve.upstream import Upstream
 from jobtuner.serve.writers import Writer
 
@@ -78,6 +79,7 @@ def create_app(
     observers: Sequence[Observer] = (),
     texts: Texts | None = None,
     batches: Path | None = None,
+    tracer: Any | None = None,
     stopping: threading.Event | None = None,
 ) -> "FastAPI":
     """The application around a loaded model.
@@ -90,6 +92,7 @@ def create_app(
         observers: see every answer, outside the requests.
         texts: models that answer in text.
         batches: folder in which batches are kept; None: there is no /v1/batches.
+        tracer: OpenTelemetry's; None: no spans.
         stopping: set when the process is about to end: no longer ready, and no connection is kept.
     """
     from fastapi import FastAPI
@@ -149,9 +152,12 @@ def create_app(
         held_bytes=limits.held_bytes,
         max_seconds=limits.body_seconds,
         max_open=limits.max_open,
+        full={"/v1/occupations": (scorer if cheap is None else cheap).full},
     )
     if keys is not None:
         app.add_middleware(KeyCheck, ring=keys)
+    if tracer is not None:
+        app.add_middleware(Tracing, tracer=tracer)
     app.add_middleware(RequestLog, paths=known_paths(app), metrics=metrics, stopping=ending)
     return app
 

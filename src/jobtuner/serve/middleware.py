@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 import uuid
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jobtuner.serve.errors import error_response
@@ -144,10 +145,20 @@ class BodyLimit:
         held_bytes: of all bodies that are read or answered; the request that goes beyond gets 429.
         max_seconds: a body that is not there after this time gets 408.
         max_open: requests beyond this number get 429, unread.
+        full: by path, the seconds after which to come back, or 0 where there is room. What would be refused anyhow is
+            refused unread: under ten times too much load, reading it would take the time that the accepted ones need.
     """
 
-    def __init__(self, app: "ASGIApp", max_bytes: int, held_bytes: int, max_seconds: float, max_open: int) -> None:
-        self._app = app
+    def __init__(
+        self,
+        app: "ASGIApp",
+        max_bytes: int,
+        held_bytes: int,
+        max_seconds: float,
+        max_open: int,
+        full: Mapping[str, Callable[[], int]],
+    ) -> None:
+        self._app, self._full = app, full
         self._max_bytes, self._held_bytes = max_bytes, held_bytes
         self._max_seconds, self._max_open = max_seconds, max_open
         self._open = self._held = 0
@@ -156,10 +167,12 @@ class BodyLimit:
         """Serve one request, or refuse it."""
         if scope["type"] != "http" or scope["path"] in _INSIDE:
             await self._app(scope, receive, send)
-        elif self._open >= self._max_open:
-            message = f"{self._max_open} requests are under way, the most accepted at once. Retry after a second."
-            response = error_response(429, "overloaded", message, scope["state"]["request_id"], {"Retry-After": "1"})
-            await response(scope, receive, send)
+        elif seconds := self._wait(scope["path"]):
+            message = f"Too many requests are under way. Retry after {seconds} s."
+            headers = {"Retry-After": str(seconds)}
+            await error_response(429, "overloaded", message, scope["state"]["request_id"], headers)(
+                scope, receive, send
+            )
         else:
             self._open += 1
             mine = [0]
@@ -168,6 +181,11 @@ class BodyLimit:
             finally:
                 self._open -= 1
                 self._held -= mine[0]
+
+    def _wait(self, path: str) -> int:
+        if self._open >= self._max_open:
+            return 1
+        return self._full[path]() if path in self._full else 0
 
     def _bounded(self, scope: "Scope", receive: "Receive", mine: list[int]) -> "Receive":
         """`receive` within the limits; counts the bytes read into `mine`."""

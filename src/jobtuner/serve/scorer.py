@@ -93,8 +93,8 @@ class Scorer:
             BusyError: no place in the queue.
             ModelError: the model answered with something else than n finite distributions.
         """
-        if len(self._waiting) >= self._queue + self._workers - self._busy:
-            raise BusyError(max(1, math.ceil(self._last_seconds)))
+        if seconds := self.full():
+            raise BusyError(seconds)
         job = _Job(texts, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         self._wake()
@@ -103,6 +103,12 @@ class Scorer:
         finally:
             if job in self._waiting:  # cancelled: its place is free again
                 self._waiting.remove(job)
+
+    def full(self) -> int:
+        """0 where there is a place in the queue, else the seconds after which one is likely."""
+        if len(self._waiting) < self._queue + self._workers - self._busy:
+            return 0
+        return max(1, math.ceil(self._last_seconds))
 
     def close(self) -> None:
         """Drop what waits, and let the threads end."""

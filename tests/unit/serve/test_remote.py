@@ -12,17 +12,15 @@ from starlette.testclient import TestClient
 from transformers import AutoModelForCausalLM
 
 from jobtuner.completions import KEY_VARIABLE
-from jobtuner.config import CleanConfig
 from jobtuner.errors import DeployError, ModelError
 from jobtuner.models import load_tokenizer
-from jobtuner.reference import write_reference
-from jobtuner.scoring import TAXONOMY_FILE, InferenceSettings, load_exported
+from jobtuner.scoring import load_exported
 from jobtuner.serve.assembly import Offer, build
 from jobtuner.serve.backend import Endpoint, connect
-from jobtuner.tasks import get_task, prompt_hash
 from jobtuner.taxonomy import Taxonomy
 from tests.conftest import ADS, Standin
 from tests.unit.labels.openai_server import OpenAIServer
+from tests.unit.serve import exports
 from tests.unit.serve.conftest import wait_until
 
 
@@ -31,23 +29,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, standin: Standin, taxonom
     """The stand-in as the export stage would leave it."""
     folder = tmp_path_factory.mktemp("exported") / "model"
     shutil.copytree(standin.folder, folder)
-    taxonomy.save(folder / TAXONOMY_FILE)
-    InferenceSettings(
-        task="occupation",
-        labels=taxonomy.labels,
-        prompt_hash=prompt_hash(get_task("occupation"), load_tokenizer(str(folder))),
-        max_ad_tokens=64,
-        taxonomy_version=taxonomy.version,
-        data_fingerprint="d",
-        model_fingerprint="m",
-        quantization={},
-        clean=CleanConfig().model_dump(mode="json"),
-        temperature=1.5,
-        model_version="nurses/1",
-        abstain_below=0.9,
-    ).save(folder)
-    write_reference(load_exported(folder), folder)
-    return folder
+    return exports.complete(folder, taxonomy)
 
 
 @pytest.fixture
@@ -101,7 +83,7 @@ def test_the_name_the_reference_and_the_servers_understanding_are_checked(
         connect(fast(url), exported)
     server.knows_token_ids = True
     without = shutil.copytree(exported, tmp_path / "model")
-    (without / "reference.json").unlink()
+    (without / "known_answers.json").unlink()
     with pytest.raises(ModelError, match="exported by an earlier version"):
         connect(fast(url), without)
     with pytest.raises(DeployError, match="1 attempts"):

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from jobtuner.errors import ModelError
 
-__all__ = ["REFERENCE_FILE", "distance_to_reference", "write_reference"]
+__all__ = ["KNOWN_ANSWERS_FILE", "distance_to_known_answers", "write_known_answers"]
 
-REFERENCE_FILE = "reference.json"
+KNOWN_ANSWERS_FILE = "known_answers.json"
 
 _QUESTIONS = (
     "Registered nurse, night shift, city hospital",
@@ -35,23 +35,23 @@ class _Predictor(Protocol):
     def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
 
 
-def write_reference(predictor: _Predictor, folder: Path) -> None:
-    """Ask the questions and write `reference.json`."""
+def write_known_answers(predictor: _Predictor, folder: Path) -> None:
+    """Ask the questions and write `known_answers.json`."""
     scores = predictor.log_probabilities(_QUESTIONS)
     rows = [
         {"text": text, "log_probabilities": [round(float(value), 4) for value in row]}
         for text, row in zip(_QUESTIONS, scores, strict=True)
     ]
-    (folder / REFERENCE_FILE).write_text(json.dumps({"questions": rows}, ensure_ascii=False), encoding="utf-8")
+    (folder / KNOWN_ANSWERS_FILE).write_text(json.dumps({"questions": rows}, ensure_ascii=False), encoding="utf-8")
 
 
-def distance_to_reference(predictor: _Predictor, folder: Path) -> float:
+def distance_to_known_answers(predictor: _Predictor, folder: Path) -> float:
     """Mean total variation between the predictor's answers and the written ones: 0 equal, 1 nothing in common.
 
     Raises:
         ModelError: the folder holds no readable answers, or to other labels.
     """
-    path = folder / REFERENCE_FILE
+    path = folder / KNOWN_ANSWERS_FILE
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))["questions"]
         texts = [str(row["text"]) for row in rows]
