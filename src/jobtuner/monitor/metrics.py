@@ -15,7 +15,14 @@ __all__ = ["exposition"]
 _ACTIONS: tuple[Action, ...] = ("none", "watch", "wait", "ask", "retrain")
 
 
-def exposition(drift: Drift, quality: Quality, decision: Decision, looked: datetime, made: datetime | None) -> bytes:
+def exposition(
+    drift: Drift,
+    quality: Quality,
+    decision: Decision,
+    looked: datetime,
+    made: datetime | None,
+    reference_accuracy: float | None,
+) -> bytes:
     """All gauges of one look.
 
     Args:
@@ -24,6 +31,7 @@ def exposition(drift: Drift, quality: Quality, decision: Decision, looked: datet
         decision: taken on both.
         looked: when the look ended.
         made: when the reference was made; None: not known.
+        reference_accuracy: of the model when it was evaluated; None: not known.
     """
     from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
@@ -51,4 +59,6 @@ def exposition(drift: Drift, quality: Quality, decision: Decision, looked: datet
         actions.labels(action).set(action == decision.action)
     if made is not None:
         gauge("reference_timestamp_seconds", "Unix time at which the model's reference was made.").set(made.timestamp())
+    if reference_accuracy is not None:
+        gauge("reference_accuracy", "Accuracy of the model when it was evaluated.").set(reference_accuracy)
     return generate_latest(registry)

@@ -128,7 +128,8 @@ def _write(
         },
     )
     write_report(reference, window, drift, quality, decision, out_dir)
-    metrics = exposition(drift, quality, decision, datetime.now(UTC), _made(reference))
+    known = reference.about.get("accuracy")
+    metrics = exposition(drift, quality, decision, datetime.now(UTC), _made(reference), known)
     (out_dir / "metrics.prom").write_bytes(metrics)
 
 
