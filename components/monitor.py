@@ -8,12 +8,8 @@ __all__ = ["monitor"]
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def monitor(
-    run: dsl.Input[dsl.Artifact],
-    monitor: dsl.Output[dsl.Artifact],
-    retrain: dsl.OutputPath(bool),  # type: ignore[valid-type]  # kfp's way to say it
-) -> None:
+def monitor(run: dsl.Input[dsl.Artifact], monitor: dsl.Output[dsl.Artifact]) -> bool:
     """Call `jobtuner.scheduled.look`."""
     from jobtuner.scheduled import look
 
-    look(run.path, monitor.path, retrain)
+    return look(run.path, monitor.path)

@@ -8,13 +8,8 @@ __all__ = ["split"]
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def split(
-    source: str,
-    shards: int,
-    parts: dsl.Output[dsl.Dataset],
-    numbers: dsl.OutputPath(list),  # type: ignore[valid-type]  # kfp's way to say it
-) -> None:
+def split(source: str, shards: int, parts: dsl.Output[dsl.Dataset]) -> list[int]:
     """Call `jobtuner.shards.split`."""
     from jobtuner.shards import split
 
-    split(source, shards, parts.path, numbers)
+    return split(source, shards, parts.path)

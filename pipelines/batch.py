@@ -40,7 +40,7 @@ def build_batch(nodes: Nodes | None = CPU_NODES) -> Any:
             options: more options of `jobtuner batch`, e.g. ["--text-column", "description"].
         """
         cut = task(split(source=source, shards=shards), "Split", cached=False)
-        with dsl.ParallelFor(cut.outputs["numbers"], name="shards", parallelism=_AT_ONCE) as number:
+        with dsl.ParallelFor(cut.outputs["Output"], name="shards", parallelism=_AT_ONCE) as number:
             asked = ask_shard(parts=cut.outputs["parts"], number=number, endpoint=endpoint, options=options)
             answered = task(asked, "Ask", cached=False)
         gathered = dsl.Collected(answered.outputs["answers"])

@@ -37,7 +37,7 @@ def build_monitoring(nodes: Nodes | None = CPU_NODES) -> Any:
             resolved = resolve(recipe=recipe, overrides=overrides, pipeline_run=number)
             run = task(resolved, "Check the recipe", cached=False).outputs["run"]
             looked = task(monitor(run=run), "Look at the answers", cached=False)
-            with dsl.If(looked.outputs["retrain"] == True, name="a training is due"):  # noqa: E712 kfp compiles it
+            with dsl.If(looked.outputs["Output"] == True, name="a training is due"):  # noqa: E712 kfp compiles it
                 train_and_deploy(task, run)
 
     return monitoring_pipeline

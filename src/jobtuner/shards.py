@@ -29,17 +29,16 @@ _KEY = "JOBTUNER_GATEWAY_KEY"
 _READERS = (".jsonl", ".csv", ".parquet")
 
 
-def split(source: str, shards: int, out: Path | str, numbers: Path | str) -> int:
+def split(source: str, shards: int, out: Path | str) -> list[int]:
     """Cut a file of ads into shards of neighbouring rows, as equal as can be.
 
     Args:
         source: .jsonl or .csv (both also .gz) or .parquet; a path or s3://bucket/key.
         shards: how many; fewer where there are fewer rows.
         out: gets 0.jsonl, 1.jsonl …
-        numbers: gets their numbers as a JSON list, for a pipeline to loop over.
 
     Returns:
-        The rows.
+        The shards' numbers, for a pipeline to loop over.
 
     Raises:
         ConfigError: no shards are asked for.
@@ -62,9 +61,7 @@ def split(source: str, shards: int, out: Path | str, numbers: Path | str) -> int
                 files[number * count // total].write(
                     json.dumps({**row, _ROW: number}, ensure_ascii=False, default=str) + "\n"
                 )
-    Path(numbers).parent.mkdir(parents=True, exist_ok=True)
-    Path(numbers).write_text(json.dumps(list(range(count))), encoding="utf-8")
-    return total
+    return list(range(count))
 
 
 def ask_shard(

@@ -150,9 +150,7 @@ def test_the_watch_answers_with_a_bool(
     module = types.ModuleType("jobtuner.monitor.stage")
     module.run = stage  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    answer = tmp_path / "deep" / "retrain"
-    _function("monitor")(run=run, monitor=_Artifact(str(tmp_path / "monitor")), retrain=str(answer))
-    assert json.loads(answer.read_text(encoding="utf-8")) is retrain
+    assert _function("monitor")(run=run, monitor=_Artifact(str(tmp_path / "monitor"))) is retrain
 
 
 def test_a_batch_by_its_components_is_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,9 +163,8 @@ def test_a_batch_by_its_components_is_the_whole_file(tmp_path: Path, monkeypatch
         "for row in rows))"
     )
     monkeypatch.setattr("jobtuner.shards.ask_shard.__defaults__", ((sys.executable, "-c", stand_in),))
-    numbers = tmp_path / "numbers"
-    _function("split")(str(source), 3, _Artifact(str(tmp_path / "parts")), str(numbers))
-    shards = [_Artifact(str(tmp_path / f"answers-{number}")) for number in json.loads(numbers.read_text())]
+    numbers = _function("split")(str(source), 3, _Artifact(str(tmp_path / "parts")))
+    shards = [_Artifact(str(tmp_path / f"answers-{number}")) for number in numbers]
     for number, shard in enumerate(shards):
         _function("ask_shard")(_Artifact(str(tmp_path / "parts")), float(number), "http://gateway", [], shard)
     _function("join")(shards, str(tmp_path / "target"), _Artifact(str(tmp_path / "joined")))

@@ -146,9 +146,9 @@ def test_the_watch_trains_where_a_bool_says_so() -> None:
     (condition,) = [tasks["condition-2"] for tasks in graphs.values() if "condition-2" in tasks]
     assert condition["triggerPolicy"]["condition"].endswith("== true")  # text from an ad would be code in kfp.local
     (answer,) = [item for item in condition["inputs"]["parameters"].values() if "taskOutputParameter" in item]
-    assert answer["taskOutputParameter"] == {"outputParameterKey": "retrain", "producerTask": "monitor"}
+    assert answer["taskOutputParameter"] == {"outputParameterKey": "Output", "producerTask": "monitor"}
     outputs = pipeline["components"]["comp-monitor"]["outputDefinitions"]["parameters"]
-    assert outputs == {"retrain": {"parameterType": "BOOLEAN"}}
+    assert outputs == {"Output": {"parameterType": "BOOLEAN"}}
     assert set(pipeline["root"]["dag"]["tasks"]) == {"finish", "exit-handler-1"}
 
 
@@ -159,7 +159,7 @@ def test_the_batch_asks_a_few_shards_at_once() -> None:
     assert tasks["for-loop-1"]["iteratorPolicy"] == {"parallelismLimit": 4}
     loop = tasks["for-loop-1"]["parameterIterator"]["items"]["inputParameter"]
     taken = tasks["for-loop-1"]["inputs"]["parameters"][loop]["taskOutputParameter"]
-    assert taken == {"outputParameterKey": "numbers", "producerTask": "split"}
+    assert taken == {"outputParameterKey": "Output", "producerTask": "split"}
     joined = tasks["join"]["inputs"]["artifacts"]["shards"]["taskOutputArtifact"]
     assert joined["producerTask"] == "for-loop-1"
 

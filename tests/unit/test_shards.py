@@ -37,8 +37,7 @@ def _write(path: Path) -> Path:
 
 
 def _cut(source: Path, shards: int, folder: Path) -> list[list[dict[str, object]]]:
-    split(str(source), shards, folder / "parts", folder / "numbers")
-    numbers = json.loads((folder / "numbers").read_text())
+    numbers = split(str(source), shards, folder / "parts")
     assert sorted(path.name for path in (folder / "parts").iterdir()) == sorted(f"{n}.jsonl" for n in numbers)
     files = [folder / "parts" / f"{n}.jsonl" for n in numbers]
     return [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
@@ -73,9 +72,9 @@ def test_shards_are_as_equal_as_can_be(rows: int, shards: int, tmp_path_factory:
 def test_what_cannot_be_cut_is_said(name: str, text: str, told: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=told):
-        split(str(tmp_path / name), 2, tmp_path / "parts", tmp_path / "numbers")
+        split(str(tmp_path / name), 2, tmp_path / "parts")
     with pytest.raises(ConfigError, match="at least 1"):
-        split(str(tmp_path / name), 0, tmp_path / "parts", tmp_path / "numbers")
+        split(str(tmp_path / name), 0, tmp_path / "parts")
 
 
 def test_options_keys_and_failures_reach_the_command(
