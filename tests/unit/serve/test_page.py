@@ -48,6 +48,7 @@ def test_the_page_is_at_the_root_and_names_no_other_host(visitor: TestClient) ->
     assert "<title>" in response.text or "JobTuner" in response.text
     assert re.findall(r"https?://(?!testserver)[^\s\"'<]+", response.text) == []
     assert response.headers["content-length"] == str(len(response.content))
+    assert "content-encoding" not in visitor.get("/", headers={"accept-encoding": "br, gzip"}).headers
     assert "default-src 'self'" in response.headers["content-security-policy"]
     hosts = set(re.findall(r"url\(\s*['\"]?(https?:)?//([^/)]+)", visitor.get("/theme.css").text))
     assert hosts <= {("http:", "www.w3.org")}  # the name of the SVG format, not an address
@@ -97,12 +98,12 @@ def test_a_long_body_to_the_page_is_refused(visitor: TestClient) -> None:
     assert response.status_code == 413
 
 
-def events(visitor: TestClient, text: str) -> str:
+def events(visitor: TestClient, text: str | None) -> str:
     """Press the page's first button as the browser does; everything that comes back."""
     config = json.loads(re.search(r"window\.gradio_config = (\{.*?\});</script>", visitor.get("/").text)[1])  # type: ignore[index]
     button = next(item["id"] for item in config["components"] if item["props"].get("elem_id") == "ask")
     asked = next(item for item in config["dependencies"] if [button, "click"] in item["targets"])
-    body = {"data": [text, "", ""], "fn_index": asked["id"], "session_hash": "s1", "event_data": None}
+    body = {"data": [text, "", None], "fn_index": asked["id"], "session_hash": "s1", "event_data": None}
     assert visitor.post("/gradio_api/queue/join", json=body).status_code == 200
     return visitor.get("/gradio_api/queue/data", params={"session_hash": "s1"}).text
 
@@ -117,6 +118,11 @@ def test_a_question_through_the_page_is_counted_and_not_quoted(
     assert count(visitor) == before + 1
     shown = capsys.readouterr()
     assert secret not in caplog.text + shown.out + shown.err + str([record.__dict__ for record in caplog.records])
+
+
+def test_a_client_that_sends_nothing_is_told_so(visitor: TestClient, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no ad yet" in events(visitor, None)
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def count(visitor: TestClient) -> float:

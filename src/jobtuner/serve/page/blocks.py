@@ -53,8 +53,8 @@ def build(gateway: Gateway, offered: frozenset[str], languages: Sequence[str], *
         else:
             occupation_tab(gateway, offered, languages, key)
 
-        async def look(secret: str) -> str:
-            return await state(gateway, secret)
+        async def look(secret: str | None) -> str:
+            return await state(gateway, secret or "")
 
         if keys:
             blocks.load(None, None, key, js=_READ_KEY, api_visibility="private")

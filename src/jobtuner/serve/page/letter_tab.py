@@ -84,8 +84,9 @@ def letter_tab(gateway: Gateway, key: "gr.Textbox") -> None:
         with gr.Column(scale=6, min_width=320):
             letter = gr.HTML(render.welcome(_HINT), js_on_load=_COPY, elem_id="letter")
 
-    async def compose(secret: str, *values: str) -> AsyncIterator[str]:
-        async for shown in written(gateway, LetterForm(*values), secret):
+    async def compose(secret: str | None, *values: str | None) -> AsyncIterator[str]:
+        form = LetterForm(*(value or "" for value in values))
+        async for shown in written(gateway, form, secret or ""):
             yield shown
 
     inputs = [key, ad, name, role, company, skills, reasons, experience, language, system]

@@ -118,8 +118,11 @@ class PageFront:
         if scope["type"] != "http" or not owns(scope["path"]):
             await self._app(scope, receive, send)
             return
-        request_id, answer = uuid.uuid4().hex, _Answer(send, whole=scope["path"] == "/")
+        request_id, whole = uuid.uuid4().hex, scope["path"] == "/"
         scope.setdefault("state", {})["request_id"] = request_id
+        if whole:  # it is read and changed on its way: nothing may compress it before
+            scope["headers"] = [item for item in scope["headers"] if item[0] != b"accept-encoding"]
+        answer = _Answer(send, whole=whole)
         try:
             await self._page(scope, receive, answer.send)
         except Exception as error:  # noqa: BLE001  # as in RequestLog: the text of an exception may quote an ad

@@ -55,11 +55,12 @@ def occupation_tab(gateway: Gateway, offered: frozenset[str], languages: Sequenc
         with gr.Column(scale=6, min_width=320):
             answer = gr.HTML(render.welcome(_HINT), js_on_load=_LIVE, elem_id="answer")
 
-    async def classify(text: str, wanted: str, secret: str) -> str:
-        return await classified(gateway, text, wanted, secret, with_skills=_SKILLS in offered)
+    # None is what a field holds for clients that send nothing.
+    async def classify(text: str | None, wanted: str | None, secret: str | None) -> str:
+        return await classified(gateway, text or "", wanted or "", secret or "", with_skills=_SKILLS in offered)
 
-    async def again(text: str, wanted: str, secret: str) -> str:
-        return await classify(text, wanted, secret) if text.strip() else render.welcome(_HINT)
+    async def again(text: str | None, wanted: str | None, secret: str | None) -> str:
+        return await classify(text, wanted, secret) if (text or "").strip() else render.welcome(_HINT)
 
     event: dict[str, Any] = {"inputs": [ad, language, key], "outputs": answer, "api_visibility": "private"}
     gr.on([ask.click, ad.submit], classify, **event)
