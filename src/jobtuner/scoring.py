@@ -63,6 +63,8 @@ class InferenceSettings:
     model_version: str = "unregistered"
     abstain_below: float = 0.0
     """Answers with a lower probability should be looked at by a person; 0: none, above 1: all."""
+    max_answer_tokens: int = 0
+    """Of tasks that answer in text: longest answer; 0 where the answer is a label."""
 
     def save(self, folder: Path) -> None:
         """Write `inference.json`."""

@@ -65,7 +65,7 @@ class Stage:
         return function
 
 
-_COMMON = ("seed", "task")
+_COMMON = ("seed", "task", "chat")
 
 STAGES: dict[str, Stage] = {
     stage.name: stage

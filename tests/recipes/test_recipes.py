@@ -6,7 +6,15 @@ import pytest
 
 from jobtuner.config import load_config, recipe_names
 
-_EXPECTED = {"melo_isco08", "qwen2_5_0_5b", "qwen2_5_1_5b", "qwen2_5_7b", "smoke"}
+_EXPECTED = {
+    "melo_isco08",
+    "qwen2_5_0_5b",
+    "qwen2_5_1_5b",
+    "qwen2_5_7b",
+    "smoke",
+    "smoke_letters",
+    "smoke_skills",
+}
 """A new recipe is named here, and so is a removed one."""
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import batch, checks, gguf, hub, keys, model, pipeline, plan, registry, serve, stage
+from jobtuner.cli import batch, checks, gguf, hub, keys, model, pipeline, plan, registry, serve, stage, text
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -52,6 +52,7 @@ stage.add_to(app)
 model.add_to(app)
 serve.add_to(app)
 batch.add_to(app)
+text.add_to(app)
 keys.add_to(app)
 registry.add_to(app)
 gguf.add_to(app)

@@ -63,11 +63,16 @@ def _serve(
         float | None, _server("Seconds a request to the server may take.", show_default="30", min=0.1)
     ] = None,
     skills_model: Annotated[
-        str | None, _server("Its name for the model or adapter behind /v1/skills.", metavar="NAME", show_default="none")
+        str | None,
+        _server(
+            "Its name for the model or adapter behind /v1/skills, or an exported one's folder.",
+            metavar="NAME",
+            show_default="none",
+        ),
     ] = None,
     letter_model: Annotated[
         str | None,
-        _server("Its name for the model or adapter behind /v1/cover-letters.", metavar="NAME", show_default="none"),
+        _server("The same for /v1/cover-letters.", metavar="NAME", show_default="none"),
     ] = None,
     chat_model: Annotated[
         list[str] | None,

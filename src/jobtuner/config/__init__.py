@@ -5,6 +5,7 @@ reported at once, and the result travels through a run as one JSON artifact.
 """
 
 from jobtuner.config.baseline import BaselineConfig
+from jobtuner.config.chat import ChatColumns, ChatConfig
 from jobtuner.config.data import (
     CleanConfig,
     Columns,
@@ -23,6 +24,8 @@ from jobtuner.config.training import CheckpointConfig, TrainingConfig
 __all__ = [
     "STANDIN",
     "BaselineConfig",
+    "ChatColumns",
+    "ChatConfig",
     "CheckpointConfig",
     "CleanConfig",
     "Columns",

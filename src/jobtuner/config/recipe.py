@@ -12,6 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from jobtuner.config.baseline import BaselineConfig
+from jobtuner.config.chat import ChatConfig
 from jobtuner.config.data import (
     CleanConfig,
     DataConfig,
@@ -42,6 +43,7 @@ class Config(Section):
     deduplicate: DeduplicateConfig = DeduplicateConfig()
     split: SplitConfig = SplitConfig()
     prompt: PromptConfig = PromptConfig()
+    chat: ChatConfig = ChatConfig()
     baseline: BaselineConfig = BaselineConfig()
     model: ModelConfig = ModelConfig()
     quantization: QuantizationConfig = QuantizationConfig()

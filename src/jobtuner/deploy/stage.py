@@ -4,18 +4,22 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jobtuner.config import Config
 from jobtuner.contracts import Deployment, ExportedModel, ModelVersion, PreparedData
+from jobtuner.deploy.chat_stage import ask_exported
 from jobtuner.deploy.local import LocalEndpoint
 from jobtuner.deploy.smoke_test import smoke_test
 from jobtuner.errors import ContractError
 from jobtuner.records import Example, read_jsonl
+from jobtuner.tasks import CHAT_TASKS
 from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["run"]
 
 _TARGET = "local"
+_IN_PROCESS = "in-process"  # tasks that answer in text: asked without a server
 
 
 def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> Deployment:
@@ -39,25 +43,33 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> Deployment
             f"the exported one {exported.model_fingerprint}. Run register and export on the same trained model."
         )
     model_version = f"{version.name}/{version.version}"
-    examples = _one_per_language(prepared)
-    taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
-    settings = config.deploy
-    endpoint = LocalEndpoint(
-        exported.folder / "model", out_dir / "server.log", host=settings.host, start_seconds=settings.start_seconds
-    )
-    with endpoint:
-        url, checks = endpoint.url, smoke_test(endpoint.url, taxonomy, examples)
-    proof = {"target": _TARGET, "model_version": model_version, "model": exported.fingerprint, "checks": checks}
+    if config.task in CHAT_TASKS:
+        target, url, checks = _IN_PROCESS, "", ask_exported(prepared, exported, out_dir)
+    else:
+        target, (url, checks) = _TARGET, _serve_and_ask(config, prepared, exported, out_dir)
+    proof = {"target": target, "model_version": model_version, "model": exported.fingerprint, "checks": checks}
     text = json.dumps(proof, ensure_ascii=False, indent=1)
     (out_dir / "smoke_test.json").write_text(text, encoding="utf-8")
     return Deployment(
         folder=out_dir,
         fingerprint=hashlib.sha256(text.encode()).hexdigest(),  # without the URL: its port is another every time
-        target=_TARGET,
+        target=target,
         url=url,
         model_version=model_version,
         checks=checks,
     ).save()
+
+
+def _serve_and_ask(
+    config: Config, prepared: PreparedData, exported: ExportedModel, out_dir: Path
+) -> tuple[str, list[dict[str, Any]]]:
+    """The endpoint's address, and its answers."""
+    taxonomy, settings = Taxonomy.load(prepared.folder / "taxonomy.json"), config.deploy
+    endpoint = LocalEndpoint(
+        exported.folder / "model", out_dir / "server.log", host=settings.host, start_seconds=settings.start_seconds
+    )
+    with endpoint:
+        return endpoint.url, smoke_test(endpoint.url, taxonomy, _one_per_language(prepared))
 
 
 def _one_per_language(prepared: PreparedData) -> list[Example]:

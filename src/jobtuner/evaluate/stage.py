@@ -13,12 +13,14 @@ from jobtuner.cascade import BASELINE_FOLDER, CascadeSettings
 from jobtuner.config import Config
 from jobtuner.contracts import BaselineModel, EvalReport, PreparedData, TrainedModel
 from jobtuner.errors import ContractError, DataError
+from jobtuner.evaluate.chat_stage import run_chat
 from jobtuner.evaluate.predict import Predictor, load_predictor
 from jobtuner.evaluate.report import write_report
 from jobtuner.evaluate.results import Comparison, Evaluated, Settings, compare, evaluate_predictor
 from jobtuner.linear.classifier import SETTINGS_FILE, WEIGHTS_FILE, BaselineClassifier
 from jobtuner.records import Example, read_jsonl, write_jsonl
 from jobtuner.router import curve
+from jobtuner.tasks import CHAT_TASKS
 from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["evaluate", "run"]
@@ -37,6 +39,8 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> EvalReport
         DataError: the test or validation split is empty.
         ModelError: a model cannot be loaded, or gives NaN.
     """
+    if config.task in CHAT_TASKS:
+        return run_chat(config, inputs, out_dir)
     prepared, trained = PreparedData.load(inputs["prepare"]), TrainedModel.load(inputs["train"])
     reference = BaselineModel.load(inputs["baseline"])
     _check_same_data(prepared, trained, reference)

@@ -13,11 +13,13 @@ from jobtuner.cascade import BASELINE_FOLDER
 from jobtuner.config import Config
 from jobtuner.contracts import EvalReport, ExportedModel, PreparedData, TrainedModel
 from jobtuner.errors import ModelError
+from jobtuner.export.chat_parity import chat_parity
 from jobtuner.export.merge import merge
 from jobtuner.known_answers import write_known_answers
 from jobtuner.progress import track
 from jobtuner.records import Example, read_jsonl
 from jobtuner.scoring import TAXONOMY_FILE, InferenceSettings, load_adapted, load_exported
+from jobtuner.tasks import CHAT_TASKS
 from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["parity", "run"]
@@ -43,15 +45,20 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
         merge(trained, settings, config.export.dtype, folder)
         bar.advance()
         shutil.copytree(trained.folder / "tokenizer", folder, dirs_exist_ok=True)
-        shutil.copy2(prepared.folder / "taxonomy.json", folder / TAXONOMY_FILE)
+        if config.task not in CHAT_TASKS:
+            shutil.copy2(prepared.folder / "taxonomy.json", folder / TAXONOMY_FILE)
         _write_settings(settings, trained, report, folder)
         bar.advance()
-    found = parity(trained, folder, prepared, config, report.temperature)
+    if config.task in CHAT_TASKS:
+        found, of_what = chat_parity(trained, folder, prepared, config), "the answers' tokens"
+    else:
+        found, of_what = parity(trained, folder, prepared, config, report.temperature), "labels"
     (out_dir / "parity.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     if found["label_agreement"] < config.export.min_label_agreement:
         raise ModelError(
-            f"The merged model agrees with base + adapter on {found['label_agreement']:.1%} of {found['examples']:.0f} "
-            f"validation prompts; export.min_label_agreement asks for {config.export.min_label_agreement:.1%}. "
+            f"The merged model agrees with base + adapter on {found['label_agreement']:.1%} of {of_what}, "
+            f"{found['examples']:.0f} validation prompts; export.min_label_agreement asks for "
+            f"{config.export.min_label_agreement:.1%}. "
             "Try export.dtype float32."
         )
     return ExportedModel(
@@ -65,14 +72,12 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
 
 def _write_settings(settings: InferenceSettings, trained: TrainedModel, report: EvalReport, folder: Path) -> None:
     """What the evaluation found goes with the weights: temperature, abstention, and the baseline with its threshold."""
-    measured = json.loads((report.folder / "metrics.json").read_text(encoding="utf-8"))
-    replace(
-        settings,
-        temperature=report.temperature,
-        model_version=trained.fingerprint[:12],
-        abstain_below=float(measured["abstention"]["model"]["point"]["threshold"]),
-    ).save(folder)
-    shutil.copytree(report.folder / BASELINE_FOLDER, folder / BASELINE_FOLDER)
+    settings = replace(settings, temperature=report.temperature, model_version=trained.fingerprint[:12])
+    if settings.task not in CHAT_TASKS:
+        measured = json.loads((report.folder / "metrics.json").read_text(encoding="utf-8"))
+        settings = replace(settings, abstain_below=float(measured["abstention"]["model"]["point"]["threshold"]))
+        shutil.copytree(report.folder / BASELINE_FOLDER, folder / BASELINE_FOLDER)
+    settings.save(folder)
 
 
 def parity(

@@ -13,6 +13,7 @@ from jobtuner.config import Config
 from jobtuner.contracts import PreparedData
 from jobtuner.errors import DataError
 from jobtuner.prepare.card import Cleaning, render_card
+from jobtuner.prepare.chat_stage import run_chat
 from jobtuner.prepare.deduplicate import assign_clusters, find_exact
 from jobtuner.prepare.labels import LabelResolver
 from jobtuner.prepare.sources import Rejected, read_rows
@@ -21,6 +22,7 @@ from jobtuner.prepare.synthesize import generate_ads, generated_count
 from jobtuner.progress import track
 from jobtuner.records import Example, JobAd, write_jsonl
 from jobtuner.storage import fetch
+from jobtuner.tasks import CHAT_TASKS
 from jobtuner.taxonomy import Taxonomy, builtin_taxonomy, load_taxonomy
 
 __all__ = ["GENERATED", "run"]
@@ -45,6 +47,8 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> PreparedDa
     """
     if inputs:
         raise DataError(f"prepare reads no other stage; it got {sorted(inputs)}.")
+    if config.task in CHAT_TASKS:
+        return run_chat(config, out_dir)
     with tempfile.TemporaryDirectory() as downloads:
         taxonomy = _taxonomy(config, Path(downloads))
         rows = list(_read(config, Path(downloads)))

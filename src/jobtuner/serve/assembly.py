@@ -21,7 +21,7 @@ from jobtuner.serve.keys import KeyRing
 from jobtuner.serve.scorer import Batching
 from jobtuner.serve.tracing import tracer_from_environment
 from jobtuner.serve.upstream import Upstream
-from jobtuner.serve.writers import RemoteWriter
+from jobtuner.serve.writers import RemoteWriter, ThreadWriter, Writer
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -62,9 +62,9 @@ class Offer:
     page: bool = False
     """Whether the web page is served at "/" too."""
     skills_model: str | None = None
-    """The endpoint's name for the model that lists skills; None: no /v1/skills."""
+    """The endpoint's name for the model that lists skills, or an exported one's folder; None: no /v1/skills."""
     letter_model: str | None = None
-    """The endpoint's name for the model that writes cover letters; None: no /v1/cover-letters."""
+    """The same for the model that writes cover letters; None: no /v1/cover-letters."""
     chat_models: Sequence[str] = ()
     """More names of the endpoint's that may be asked for by the OpenAI-compatible paths."""
     batches: Path | None = None
@@ -116,19 +116,28 @@ def _classifier(offer: Offer, load: Loader | None) -> Classifier:
 
 
 def _texts(offer: Offer) -> Texts:
-    named = [name for name in (offer.skills_model, offer.letter_model, *offer.chat_models) if name is not None]
+    wanted = {"skills": offer.skills_model, "cover_letter": offer.letter_model}
+    local = {task: _local_writer(task, Path(name)) for task, name in wanted.items() if name and Path(name).is_dir()}
+    remote = {task: name for task, name in wanted.items() if name and task not in local}
     endpoint = offer.endpoint
     if endpoint is None:
-        if named:
-            raise ConfigError(f"The models {', '.join(named)} are an endpoint's; give --endpoint URL.")
-        return Texts()
+        if named := [*remote.values(), *offer.chat_models]:
+            raise ConfigError(f"{', '.join(named)}: neither a folder nor, without --endpoint URL, a server's model.")
+        return Texts(local.get("skills"), local.get("cover_letter"))
     with CompletionsClient(endpoint.url, timeout=endpoint.timeout, attempts=endpoint.attempts) as client:
-        served = {client.model(name) for name in (endpoint.served_model, *named)}
+        served = {client.model(name) for name in (endpoint.served_model, *remote.values(), *offer.chat_models)}
     upstream = Upstream(endpoint.url, timeout=endpoint.timeout, connections=endpoint.concurrency)
-    skills, letters = (
-        None if name is None else RemoteWriter(upstream, name) for name in (offer.skills_model, offer.letter_model)
-    )
-    return Texts(skills, letters, upstream, frozenset(served))
+    writers: dict[str, Writer] = {**local, **{task: RemoteWriter(upstream, name) for task, name in remote.items()}}
+    return Texts(writers.get("skills"), writers.get("cover_letter"), upstream, frozenset(served))
+
+
+def _local_writer(task: str, folder: Path) -> ThreadWriter:
+    from jobtuner.generation import load_exported_writer
+
+    writer = load_exported_writer(folder)
+    if writer.settings.task != task:
+        raise ConfigError(f"The model in {folder} is of the task {writer.settings.task}; one of {task} is needed.")
+    return ThreadWriter(writer, writer.settings.model_version)
 
 
 def _settings(offer: Offer) -> Settings:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_letters", "add_skills"]
 
-_SKILL_TOKENS = 1024
+_SKILL_TOKENS = 400  # 64 skills of some six tokens; a server refuses what could exceed its context
 _STATUSES = (408, 413, 422, 429, 500, 503, 504)
 
 

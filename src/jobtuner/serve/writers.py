@@ -1,14 +1,22 @@
 """Models that answer in text: for skills and cover letters."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
 
 from jobtuner.errors import DeployError
+from jobtuner.generation import LocalWriter, Sampling
 from jobtuner.records import Message
+from jobtuner.serve.scorer import BusyError
 from jobtuner.serve.upstream import Upstream
 
-__all__ = ["RemoteWriter", "Writer"]
+__all__ = ["RemoteWriter", "ThreadWriter", "Writer"]
+
+_Result = TypeVar("_Result")
+_MOST_WAITING = 8  # chats that a model on this machine may have before it; each takes seconds
+_RETRY_SECONDS = 10
 
 
 class Writer(Protocol):
@@ -68,6 +76,78 @@ class RemoteWriter:
 
     def _body(self, chat: Sequence[Message], max_tokens: int) -> dict[str, Any]:
         return {"model": self.name, "messages": list(chat), "max_tokens": max_tokens, "temperature": 0.0}
+
+
+class ThreadWriter:
+    """A model on this machine, in a thread of its own; one chat after the other.
+
+    Args:
+        writer: the model.
+        name: for answers.
+    """
+
+    def __init__(self, writer: LocalWriter, name: str) -> None:
+        self._writer, self.name = writer, name
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="writing")
+        self._waiting = 0
+
+    async def write(
+        self,
+        chat: Sequence[Message],
+        *,
+        max_tokens: int,
+        schema: Mapping[str, Any] | None,  # noqa: ARG002  # nothing here constrains; what is no skill is left out later
+        request_id: str,  # noqa: ARG002  # nobody to tell
+    ) -> str:
+        """As `Writer.write`, without the schema.
+
+        Raises:
+            BusyError: too many chats wait.
+        """
+        (answer,) = await self._in_thread(lambda: self._writer.answers([list(chat)], Sampling(max_tokens=max_tokens)))
+        return answer
+
+    async def stream(
+        self,
+        chat: Sequence[Message],
+        *,
+        max_tokens: int,
+        request_id: str,  # noqa: ARG002
+    ) -> AsyncIterator[str]:
+        """As `Writer.stream`; a reader who leaves stops the model. Raises as `write`."""
+        loop, pieces = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+        left = False
+
+        def work() -> None:
+            source = self._writer.stream(list(chat), Sampling(max_tokens=max_tokens))
+            try:
+                for piece in source:
+                    if left:
+                        break
+                    loop.call_soon_threadsafe(pieces.put_nowait, piece)
+            finally:
+                loop.call_soon_threadsafe(pieces.put_nowait, None)
+
+        working = asyncio.ensure_future(self._in_thread(work))
+        try:
+            while not working.done() or not pieces.empty():
+                if (piece := await pieces.get()) is None:
+                    break
+                yield piece
+            await working
+        finally:
+            left = True
+
+    async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
+        if self._waiting >= _MOST_WAITING:
+            raise BusyError(_RETRY_SECONDS)
+        self._waiting += 1
+        future = self._pool.submit(work)
+        future.add_done_callback(lambda _: self._left())
+        return await asyncio.wrap_future(future)
+
+    def _left(self) -> None:
+        self._waiting -= 1
 
 
 async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[Any]:

@@ -121,9 +121,7 @@ class ChatEncoder:
         for row in rows:
             answer = self.answer(row.answer)
             if len(answer) > self.max_answer_tokens:
-                reason = (
-                    f"the answer has {len(answer)} tokens; up to {self.max_answer_tokens} (prompt.max_answer_tokens)"
-                )
+                reason = f"the answer has {len(answer)} tokens; up to {self.max_answer_tokens} (chat.max_answer_tokens)"
                 found.skipped.append(Skipped(row.id, reason))
                 continue
             try:

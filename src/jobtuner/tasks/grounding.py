@@ -15,10 +15,10 @@ __all__ = ["Claim", "Grounding", "Kind", "Source", "ground"]
 Kind = Literal["employer", "degree", "skill", "number"]
 Source = Literal["applicant", "ad", ""]
 
-_CAPITAL = r"(?:[A-ZÀ-ÖØ-ÞŒ][\w’'&.-]*|[0-9]+[A-Z]\w*)"
+_CAPITAL = r"(?:[A-ZÀ-ÖØ-ÞŒ](?:[\w’'&-]|\.(?=\w))*|[0-9]+[A-Z]\w*)"
 _NAME = rf"{_CAPITAL}(?:\s+(?:(?:&|of|de|du|des|der|den|la|le|og|und|y|et)\s+)?{_CAPITAL})*"
 _LEGAL = r"(?:GmbH|AG|KG|SE|Ltd\.?|Limited|Inc\.?|LLC|PLC|plc|Corp\.?|A/S|ApS|S\.A\.|SARL|SAS|S\.L\.)(?!\w)"
-_GREETING = r"(?:Dear|To|Liebes?|An|Guten|Tag|Chère|Cher|À|Estimad[oa]s?|Hola|A|Kære|Til)"
+_GREETING = r"(?:Dear|Hello|To|Liebes?|An|Guten|Tag|Chère|Cher|À|Estimad[oa]s?|Hola|A|Kære|Hej|Til)"
 
 _AT = {
     "en": r"(?:work(?:ed|ing)?|employed|job|position|role|post|years?|months?|experience|employer)\s+"

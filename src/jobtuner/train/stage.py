@@ -5,23 +5,24 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jobtuner.config import STANDIN, Config
 from jobtuner.contracts import PreparedData, TrainedModel
 from jobtuner.models import load_quantized, load_tokenizer
-from jobtuner.records import Example, read_jsonl, write_jsonl
+from jobtuner.records import write_jsonl
 from jobtuner.run import home
 from jobtuner.scoring import InferenceSettings
 from jobtuner.storage import local_path
-from jobtuner.tasks import PromptEncoder, get_label_task, prompt_hash
-from jobtuner.taxonomy import Taxonomy
+from jobtuner.tasks import CHAT_TASKS
 from jobtuner.train.checkpoint import CheckpointStore
+from jobtuner.train.data import TrainingData, training_data
 from jobtuner.train.identity import environment, identity
 from jobtuner.train.lora import add_adapter, verify
 from jobtuner.train.resume import Checkpointing
-from jobtuner.train.standin import Corpus, build_standin
+from jobtuner.train.standin import build_standin
 from jobtuner.train.trainer import fine_tune
 
 __all__ = ["CHECKPOINTS_VARIABLE", "run"]
@@ -29,7 +30,7 @@ __all__ = ["CHECKPOINTS_VARIABLE", "run"]
 CHECKPOINTS_VARIABLE = "JOBTUNER_CHECKPOINTS"
 """Environment variable: folder or s3://bucket/key for the checkpoints of recipes that name none."""
 
-_SECTIONS = ("seed", "task", "clean", "prompt", "model", "quantization", "lora", "training")
+_SECTIONS = ("seed", "task", "chat", "clean", "prompt", "model", "quantization", "lora", "training")
 """Sections of the recipe that decide what is trained."""
 
 
@@ -44,23 +45,20 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> TrainedMod
     from transformers import set_seed
 
     prepared = PreparedData.load(inputs["prepare"])
-    taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
-    train, validation = _examples(prepared, "train"), _examples(prepared, "validation")
-    source, built = _base(config, train, taxonomy, out_dir)
+    data = training_data(config, prepared)
+    source, built = _base(config, data, out_dir)
 
     tokenizer = load_tokenizer(source, config.model.revision)
-    task = get_label_task(config.task)
-    encoder = PromptEncoder(task, tokenizer, config.prompt.max_ad_tokens)
+    rows = data.encode(tokenizer)
     set_seed(config.seed)
     base = load_quantized(source, config.model.revision, config.quantization, config.training.attention)
     model = add_adapter(base, config.lora, config.training.gradient_checkpointing)
     settings = {**verify(model, config.quantization, config.lora), "revision": config.model.revision, **built}
-    rows, held_out = _rows(encoder, train), _rows(encoder, validation)
-    with _checkpoints(config, identity(config.digest(*_SECTIONS), (rows, held_out), model)) as store:
+    with _checkpoints(config, identity(config.digest(*_SECTIONS), (rows.train, rows.validation), model)) as store:
         scratch = out_dir / "scratch"
         metrics, history = fine_tune(
-            model, tokenizer, rows, held_out, config.training, config.seed, scratch,
-            Checkpointing(store, config.checkpoint), [item.id for item in train],
+            model, tokenizer, rows.train, rows.validation, config.training, config.seed, scratch,
+            Checkpointing(store, config.checkpoint), rows.ids,
         )  # fmt: skip
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -68,17 +66,21 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> TrainedMod
         model.save_pretrained(str(out_dir / "adapter"), safe_serialization=True, save_embedding_layers=False)
         tokenizer.save_pretrained(str(out_dir / "tokenizer"))
         write_jsonl(out_dir / "history.jsonl", history)
+        if rows.tokens:
+            write_jsonl(out_dir / "skipped.jsonl", (asdict(item) for item in rows.skipped))
+            (out_dir / "tokens.json").write_text(json.dumps(rows.tokens, indent=1), encoding="utf-8")
         fingerprint = _fingerprint(out_dir / "adapter", source if config.model.base != STANDIN else "standin")
         InferenceSettings(
             task=config.task,
-            labels=taxonomy.labels,
-            prompt_hash=prompt_hash(task, tokenizer),
+            labels=data.labels,
+            prompt_hash=data.prompt_hash(tokenizer),
             max_ad_tokens=config.prompt.max_ad_tokens,
-            taxonomy_version=taxonomy.version,
+            taxonomy_version=data.taxonomy_version,
             data_fingerprint=prepared.fingerprint,
             model_fingerprint=fingerprint,
             quantization=config.quantization.model_dump(),
             clean=config.clean.model_dump(),
+            max_answer_tokens=config.chat.max_answer_tokens if config.task in CHAT_TASKS else 0,
         ).save(out_dir)
         contract = TrainedModel(
             folder=out_dir,
@@ -86,8 +88,8 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> TrainedMod
             base="base" if config.model.base == STANDIN else config.model.base,
             base_is_standin=config.model.base == STANDIN,
             data_fingerprint=prepared.fingerprint,
-            prompt_hash=prompt_hash(task, tokenizer),
-            labels=taxonomy.labels,
+            prompt_hash=data.prompt_hash(tokenizer),
+            labels=data.labels,
             settings=settings,
             metrics=metrics,
         ).save()
@@ -109,26 +111,18 @@ def _uri(config: Config) -> str | None:
     return config.checkpoint.uri or os.environ.get(CHECKPOINTS_VARIABLE) or None
 
 
-def _examples(prepared: PreparedData, split: str) -> list[Example]:
-    return [Example.from_json(row) for row in read_jsonl(prepared.folder / f"{split}.jsonl")]
-
-
-def _rows(encoder: PromptEncoder, examples: list[Example]) -> list[dict[str, list[int]]]:
-    return encoder.examples([item.text for item in examples], [item.label for item in examples])
-
-
-def _base(config: Config, train: list[Example], taxonomy: Taxonomy, out_dir: Path) -> tuple[str, dict[str, Any]]:
+def _base(config: Config, data: TrainingData, out_dir: Path) -> tuple[str, dict[str, Any]]:
     """The base model's location, and how it was built where it is the stand-in (copied or built into `base/`)."""
     if config.model.base != STANDIN:
         return config.model.base, {}
-    corpus = Corpus.of([item.text for item in train], taxonomy)
+    corpus = data.corpus()
     target = out_dir / "base"
     cache = os.environ.get("JOBTUNER_CACHE")
     place = Path(cache) / "standin" / corpus.digest(config.model.standin, config.seed)[:24] if cache else None
     if place is not None and (place / "built.json").exists():
         shutil.copytree(place, target)
     else:
-        built = build_standin(config.model.standin, corpus, get_label_task(config.task), config.seed, target)
+        built = build_standin(config.model.standin, corpus, data.task, config.seed, target)
         (target / "built.json").write_text(json.dumps(built), encoding="utf-8")
         if place is not None:
             unfinished = place.with_name(place.name + f".{os.getpid()}")

@@ -1,6 +1,7 @@
 """Skills, letters, and what is passed through: against a server that writes text."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from jobtuner.completions import KEY_VARIABLE
+from jobtuner.config import CleanConfig
 from jobtuner.errors import ConfigError, DeployError
+from jobtuner.models import load_tokenizer
+from jobtuner.scoring import InferenceSettings
 from jobtuner.serve.assembly import Offer, build
 from jobtuner.serve.backend import Endpoint
+from jobtuner.tasks import chat_prompt_hash, get_chat_task
+from tests.conftest import Standin
 from tests.unit.serve import fakes
 from tests.unit.serve.test_gateway import error_of
 from tests.unit.serve.text_server import LETTER, TextServer
@@ -230,5 +236,47 @@ def test_what_is_not_offered_is_not_there(server: TextServer, tmp_path: Path) ->
             gateway(url, tmp_path, letter_model="nobody"),
         ):
             pass
-    with pytest.raises(ConfigError, match="give --endpoint URL"):
+    with pytest.raises(ConfigError, match="neither a folder nor"):
         build(Offer(tmp_path, skills_model="skills"), load=fakes.load)
+
+
+# --- models on this machine
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory, standin: Standin) -> dict[str, Path]:
+    """The stand-in as an exported model of each of the two tasks."""
+    tokenizer, folders = load_tokenizer(str(standin.folder)), dict[str, Path]()
+    for task in ("skills", "cover_letter"):
+        folders[task] = shutil.copytree(standin.folder, tmp_path_factory.mktemp("local") / task)
+        InferenceSettings(
+            task=task,
+            labels=[],
+            prompt_hash=chat_prompt_hash(get_chat_task(task), tokenizer),
+            max_ad_tokens=64,
+            taxonomy_version="",
+            data_fingerprint="d",
+            model_fingerprint="m",
+            quantization={},
+            clean=CleanConfig().model_dump(mode="json"),
+            model_version=f"{task}/1",
+            max_answer_tokens=32,
+        ).save(folders[task])
+    return folders
+
+
+def test_models_on_this_machine_write_too(local: dict[str, Path], tmp_path: Path) -> None:
+    models: dict[str, Any] = {"skills_model": str(local["skills"]), "letter_model": str(local["cover_letter"])}
+    app = build(Offer(fakes.model_folder(tmp_path), **models), load=fakes.load)
+    with TestClient(app) as client:
+        answer = client.post("/v1/skills", json={"ads": [{"text": AD}]}).json()
+        assert answer["model"] == "skills/1"
+        assert all(AD[item["start"] : item["end"]] == item["text"] for item in answer["results"][0]["skills"])
+        body = {"ad": {"text": AD}, "applicant": APPLICANT, "max_tokens": 24}
+        *texts, (kind, whole) = events(client.post("/v1/cover-letters", json=body).text)
+        assert (kind, whole["model"]) == ("grounding", "cover_letter/1")
+        assert "".join(item["text"] for _, item in texts).strip() == whole["letter"]
+        assert client.post("/v1/cover-letters", json={**body, "stream": False}).json()["letter"] == whole["letter"]
+        assert chat(client).status_code == 404  # nobody to pass it to
+    with pytest.raises(ConfigError, match="is of the task cover_letter; one of skills is needed"):
+        build(Offer(fakes.model_folder(tmp_path), skills_model=models["letter_model"]), load=fakes.load)

@@ -72,7 +72,7 @@ def test_a_long_answer_and_a_long_conversation_leave_the_row_out_with_the_reason
     found = encoder.examples(rows)
     assert found.ids == ["ok"]
     assert [item.id for item in found.skipped] == ["long", "talk"]
-    assert "prompt.max_answer_tokens" in found.skipped[0].reason
+    assert "chat.max_answer_tokens" in found.skipped[0].reason
     assert "prompt.max_ad_tokens" in found.skipped[1].reason
     with pytest.raises(DataError, match="earlier turns"):
         encoder.chat("b", before)
