@@ -29,6 +29,7 @@ __all__ = [
     "ModelVersion",
     "MonitorReport",
     "PreparedData",
+    "PreparedShard",
     "TrainedModel",
 ]
 
@@ -98,7 +99,7 @@ class PreparedData(Contract):
     """Cleaned, deduplicated, split examples.
 
     Files: train.jsonl, validation.jsonl, test.jsonl (`records.Example`), rejected.jsonl (row, reason),
-    duplicates.jsonl (id, kept id), taxonomy.json, card.md.
+    duplicates.jsonl (id, kept id), taxonomy.json, card.md, card.html and its pictures (card_*.png).
     """
 
     task: str
@@ -113,6 +114,19 @@ class PreparedData(Contract):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreparedShard(Contract):
+    """Cleaned rows of one of several shards, from which `prepare` makes its result. Files: <settings>/part-*.arrow."""
+
+    shard: int
+    """From 0 to `shards` - 1."""
+    shards: int
+    rows: int
+    """Rows of the input that belong to the shard, rejected ones too."""
+    settings: str
+    """Equal for shards that were cleaned in the same way."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BaselineModel(Contract):
     """The cheap model to beat. Files: weights.safetensors, baseline.json."""
 
@@ -124,9 +138,9 @@ class BaselineModel(Contract):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel(Contract):
-    """A base model and a QLoRA adapter on it.
+    """A base model and a (Q)LoRA adapter on it, or all weights of one that was fine-tuned whole.
 
-    Files: adapter/ (PEFT, safetensors), tokenizer/, base/ (the stand-in, where the recipe uses it),
+    Files: adapter/ (PEFT, safetensors) or weights/ (all of them), tokenizer/, base/ (the stand-in, where used),
     inference.json (prompt, labels, fingerprints: what inference needs), history.jsonl (loss and rate per
     logged step).
     """
@@ -148,7 +162,7 @@ class EvalReport(Contract):
     """Model and baseline on the same test split.
 
     Files: report.md, report.html, metrics.json, predictions.jsonl, baseline_predictions.jsonl (`records.Prediction`),
-    calibration.json, and the pictures of the report (*.png).
+    calibration.json, the pictures of the report (*.png), and baseline/ (the baseline and `cascade.json`, for a server).
     """
 
     data_fingerprint: str
@@ -189,8 +203,8 @@ class ModelVersion(Contract):
 class ExportedModel(Contract):
     """Merged weights ready to serve.
 
-    Files: model/ (config, safetensors, tokenizer, inference.json, taxonomy.json), adapter/ (PEFT, safetensors),
-    parity.json, parity.jsonl (the prompts of the parity check with the merged model's answers).
+    Files: model/ (config, safetensors, tokenizer, inference.json, taxonomy.json, known_answers.json, baseline/),
+    adapter/ (PEFT, safetensors), parity.json, parity.jsonl (the prompts of the parity check with the merged answers).
     """
 
     model_fingerprint: str

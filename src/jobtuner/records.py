@@ -9,7 +9,18 @@ from typing import Any, Literal, Self, TextIO, cast
 
 from jobtuner.errors import ContractError
 
-__all__ = ["UNKNOWN_LANGUAGE", "Example", "JobAd", "Message", "Prediction", "read_jsonl", "write_jsonl"]
+__all__ = [
+    "UNKNOWN_LANGUAGE",
+    "ChatAnswer",
+    "ChatExample",
+    "Example",
+    "JobAd",
+    "Message",
+    "Prediction",
+    "harmless_cell",
+    "read_jsonl",
+    "write_jsonl",
+]
 
 UNKNOWN_LANGUAGE = "und"
 """ISO 639-2 code for "undetermined"."""
@@ -46,6 +57,13 @@ class JobAd(_Record):
     """ISO 639-1 code, or UNKNOWN_LANGUAGE."""
     group: str | None = None
     """Rows with the same group (an employer's re-posts, translations of one ad) never cross a split."""
+    employer: str | None = None
+    title: str | None = None
+    """The job title, where the source has it apart from the text."""
+    date: str | None = None
+    """When the ad was posted: ISO 8601, "2026-01-31"."""
+    translation_of: str | None = None
+    """Id of the ad that this one is a translation of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +95,34 @@ class Prediction(_Record):
     """Place of the right code among all labels, 1 = best."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChatExample(_Record):
+    """One example of a task that answers in text, cleaned and in its final split."""
+
+    id: str
+    text: str
+    """The ad; of a conversation the user's last turn."""
+    facts: dict[str, Any]
+    """skills: {"spans": [[start, end], …]}; cover_letter: {"applicant": {…}}; instruct: {"before": earlier turns}."""
+    answer: str
+    """The right answer, as the assistant is to write it."""
+    language: str
+    cluster: str
+    """As in `Example`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAnswer(_Record):
+    """A model's answer in text to one example, and what it is worth."""
+
+    id: str
+    language: str
+    cluster: str
+    answer: str
+    scores: dict[str, float]
+    """Numbers of this one answer; what they are the task's metrics say."""
+
+
 def _open(path: Path, mode: Literal["r", "w"]) -> TextIO:
     if path.suffix == ".gz":
         return cast("TextIO", gzip.open(path, f"{mode}t", encoding="utf-8"))
@@ -92,6 +138,15 @@ def write_jsonl(path: Path, rows: Iterable[_Record | Mapping[str, Any]]) -> int:
             stream.write(json.dumps(data, ensure_ascii=False) + "\n")
             count += 1
     return count
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet takes a cell that begins so as a formula, which may call programs and send data (CWE-1236)."""
+
+
+def harmless_cell(value: Any) -> Any:
+    """A value for a CSV cell: text that a spreadsheet would take as a formula gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" \u00a0").startswith(_FORMULA) else value
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

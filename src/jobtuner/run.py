@@ -84,8 +84,9 @@ def resolve(recipe: str, overrides: Mapping[str, Any], out: Path | str, pipeline
 
     Override values are YAML text, or the JSON values that a pipeline parameter holds.
 
-    Where MLFLOW_RUN_ID is set (by `jobtuner run`, or by KFP's MLflow plugin) that run becomes the parent; whoever
-    opened it ends it. One that is opened here, `finish` ends: on a cluster no process lives as long as the run.
+    Where MLFLOW_RUN_ID is set that run becomes the parent (by `jobtuner run`), or the one it is nested in (by KFP's
+    MLflow plugin, which opens a run for each task); whoever opened it ends it. One that is opened here, `finish` ends:
+    on a cluster no process lives as long as the run.
 
     Args:
         recipe: name of a built-in recipe, or path of a YAML file.
@@ -97,7 +98,11 @@ def resolve(recipe: str, overrides: Mapping[str, Any], out: Path | str, pipeline
 
     config = _config(recipe, overrides)
     uri = local_tracking_uri()
-    parent_id = os.environ.get("MLFLOW_RUN_ID") or connect(uri).open_run(config, pipeline_run)
+    parent_id = os.environ.get("MLFLOW_RUN_ID")
+    if not parent_id:
+        parent_id = connect(uri).open_run(config, pipeline_run)
+    elif os.environ.get("MLFLOW_EXPERIMENT_ID"):  # the plugin sets it too; else nothing is to be asked
+        parent_id = connect(uri).adopt_run(parent_id, config)
     run = Run(config, uri, parent_id)
     run.save(Path(out))
     return run

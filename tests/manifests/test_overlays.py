@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobtuner.serve import gateway, middleware
 from jobtuner.serve.metrics import Metrics
+from jobtuner.serve.schemas import OccupationResult
 from manifests.check import FEATURES, OVERLAYS, ROOT, combinations, kubecheck, parts_of, tool
 from manifests.versions import IMAGES, image_lines, read_versions
 from pipelines.cluster import CREDENTIALS, SETTINGS, USER_ID
@@ -223,7 +224,10 @@ def _gateway_metrics() -> dict[str, set[str]]:
     metrics = Metrics(KeywordClassifier())
     metrics.opened()
     metrics.closed("/v1/occupations", 200, 0.1, "jobs-site")
-    metrics.answered([("2221", 0.9)])
+    answer = OccupationResult(
+        id=None, code="2221", title="Nurses", probability=0.9, answered_by="model", abstain=False, top=[]
+    )
+    metrics.answered([answer])
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.text(ready=True).decode()):
         for sample in family.samples:
@@ -267,7 +271,7 @@ def test_the_gateways_metrics_have_the_labels_that_are_asked_for(find: Callable[
 def test_the_gateways_alerts_ask_for_paths_that_it_has(find: Callable[..., dict[str, Any]]) -> None:
     """A path that is not served would be logged as "other", and its alert would never fire."""
     paths = {path for expr in _asked(find) for path in re.findall(r'path="([^"]+)"', expr)}
-    assert paths and paths <= gateway._PATHS
+    assert paths and paths <= gateway.known_paths(gateway.create_app(KeywordClassifier()))
 
 
 def test_every_alert_has_a_section_in_the_runbook(find: Callable[..., dict[str, Any]]) -> None:

@@ -100,6 +100,13 @@ def report(
     ).save()
 
 
+def evaluation_files(path: Path, abstain_below: float = 0.4) -> None:
+    """What the export stage reads of an evaluation beside its contract."""
+    document = {"abstention": {"model": {"point": {"threshold": abstain_below}}}}
+    (path / "metrics.json").write_text(json.dumps(document), encoding="utf-8")
+    _folder(path, "baseline/weights.safetensors", "baseline/baseline.json", "baseline/cascade.json")
+
+
 def version(path: Path) -> ModelVersion:
     folder = _folder(path, "decision.json", "model_card.md")
     compared = {"name": "accuracy in da", "challenger": 0.8, "reference": None, "passed": False}

@@ -111,10 +111,10 @@ def _reference(
     vocabulary: Annotated[
         Path | None, typer.Option(help="With --log: a former reference, for its words and its threshold.")
     ] = None,
-    alpha: _Alpha = 0.025,
+    alpha: _Alpha = 0.01,
 ) -> None:
     """Write down what the answers look like without drift: of a training run, or (--since, --until) of the log."""
-    from jobtuner.reference.build import reference_of_log, reference_of_run
+    from jobtuner.drift_reference.build import reference_of_log, reference_of_run
 
     if since is None and until is None and vocabulary is None:
         from jobtuner.contracts import EvalReport, PreparedData
@@ -125,7 +125,7 @@ def _reference(
     else:
         from datetime import datetime
 
-        from jobtuner.reference.files import Reference
+        from jobtuner.drift_reference.files import Reference
 
         if run is not None or log is None or since is None or until is None or vocabulary is None:
             raise ConfigError("A reference of the log needs --log, --since, --until and --vocabulary, and no --run.")

@@ -11,10 +11,11 @@ import typer
 
 from jobtuner.cli.baseline import baseline_group
 from jobtuner.cli.options import SetOption, latest, parse_overrides
+from jobtuner.cli.plan import with_dry_run
 from jobtuner.cli.rows import with_rows
 from jobtuner.errors import ConfigError, Interrupted
 
-__all__ = ["STAGE_COMMANDS", "add_to"]
+__all__ = ["STAGE_COMMANDS", "add_to", "check_out", "run_folder"]
 
 STAGE_COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "prepare": ((), "Read or generate ads; clean, deduplicate and split them."),
@@ -48,7 +49,7 @@ def add_to(app: typer.Typer) -> None:
         if name == "baseline":  # the one stage whose model is of use without a pipeline
             app.add_typer(baseline_group(command, text), name=name, rich_help_panel="One stage")
         else:
-            told = with_rows(command) if name == "evaluate" else command
+            told = {"evaluate": with_rows, "train": with_dry_run}.get(name, lambda same: same)(command)
             app.command(name, help=text, rich_help_panel="One stage")(told)
 
 
@@ -57,8 +58,11 @@ def _command(name: str, inputs: tuple[str, ...]) -> Callable[..., None]:
 
     def command(**options: Any) -> None:
         folders = {stage: options[stage] or latest(stage) for stage in inputs}
-        _check_out(options["out"], folders)
-        with _run_folder(options["run"], options["recipe"], options["settings"]) as run:
+        if name == "train" and _follows():
+            _follow(options["run"], options["recipe"], options["settings"], folders["prepare"])
+            return
+        check_out(options["out"], folders)
+        with run_folder(options["run"], options["recipe"], options["settings"]) as run:
             _run_one(name, run, folders, options["out"])
 
     options: dict[str, Any] = {"out": _Out, "run": _Run, "recipe": _Recipe, "settings": SetOption}
@@ -84,8 +88,29 @@ def _run_one(name: str, run: Path, inputs: Mapping[str, Path], out: Path) -> Non
     typer.echo(f"{type(contract).__name__} in {out}")
 
 
-def _check_out(out: Path, inputs: Mapping[str, Path]) -> None:
-    """The runner empties the folder: it must hold nothing else than a former result."""
+def _follows() -> bool:
+    """Whether another process, here or on another machine, leads the training: it records, and writes the result."""
+    return any(os.environ.get(name, "0") not in {"", "0"} for name in ("RANK", "PET_NODE_RANK"))
+
+
+def _follow(run: Path | None, recipe: str | None, settings: list[str] | None, prepare: Path) -> None:
+    import tempfile
+
+    from jobtuner.config import load_config
+    from jobtuner.run import Run
+    from jobtuner.train.stage import take_part
+
+    config = load_config(recipe, parse_overrides(settings)) if recipe else Run.load(run or latest("run")).config
+    with tempfile.TemporaryDirectory() as scratch:
+        take_part(config, prepare, Path(scratch))
+
+
+def check_out(out: Path, inputs: Mapping[str, Path]) -> None:
+    """The runner empties the folder: it must hold nothing else than a former result.
+
+    Raises:
+        ConfigError: it does, or it is one of the inputs.
+    """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise ConfigError(f"--out {out} is a link or a file. Give a new folder.")
     if out.is_dir() and any(out.iterdir()) and not (out / "contract.json").is_file():
@@ -96,8 +121,12 @@ def _check_out(out: Path, inputs: Mapping[str, Path]) -> None:
 
 
 @contextmanager
-def _run_folder(run: Path | None, recipe: str | None, settings: list[str] | None) -> Iterator[Path]:
-    """The run that the stage belongs to; a new one, by --recipe, is closed with the stage."""
+def run_folder(run: Path | None, recipe: str | None, settings: list[str] | None) -> Iterator[Path]:
+    """The run that the stage belongs to; a new one, by --recipe, is closed with the stage.
+
+    Raises:
+        ConfigError: there is no such run, or the options exclude each other.
+    """
     if recipe is None:
         if settings:
             raise ConfigError("--set changes the settings of a new run: give --recipe too. A run's own settings stay.")

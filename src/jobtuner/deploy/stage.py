@@ -9,6 +9,7 @@ from typing import Any
 from jobtuner.config import Config
 from jobtuner.contracts import Deployment, ExportedModel, ModelVersion, PreparedData
 from jobtuner.deploy.bundle import upload_bundle
+from jobtuner.deploy.chat_stage import ask_exported
 from jobtuner.deploy.cluster import Rollout, release_of
 from jobtuner.deploy.kube import Kube
 from jobtuner.deploy.local import LocalEndpoint
@@ -16,9 +17,12 @@ from jobtuner.deploy.smoke_test import smoke_test
 from jobtuner.errors import ContractError
 from jobtuner.progress import notice
 from jobtuner.records import Example, read_jsonl
+from jobtuner.tasks import CHAT_TASKS
 from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["run"]
+
+_IN_PROCESS = "in-process"  # tasks that answer in text: asked without a server
 
 
 def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> Deployment:
@@ -45,7 +49,10 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> Deployment
         )
     if config.deploy.target == "kserve":
         return _on_cluster(config, version, exported, out_dir)
-    return _here(config, PreparedData.load(inputs["prepare"]), version, exported, out_dir)
+    prepared = PreparedData.load(inputs["prepare"])
+    if config.task in CHAT_TASKS:
+        return _proven(out_dir, _IN_PROCESS, version, exported, "", ask_exported(prepared, exported, out_dir), {})
+    return _here(config, prepared, version, exported, out_dir)
 
 
 def _here(
@@ -97,6 +104,18 @@ def _proven(
         model_version=name,
         checks=checks,
     ).save()
+
+
+def _serve_and_ask(
+    config: Config, prepared: PreparedData, exported: ExportedModel, out_dir: Path
+) -> tuple[str, list[dict[str, Any]]]:
+    """The endpoint's address, and its answers."""
+    taxonomy, settings = Taxonomy.load(prepared.folder / "taxonomy.json"), config.deploy
+    endpoint = LocalEndpoint(
+        exported.folder / "model", out_dir / "server.log", host=settings.host, start_seconds=settings.start_seconds
+    )
+    with endpoint:
+        return endpoint.url, smoke_test(endpoint.url, taxonomy, _one_per_language(prepared))
 
 
 def _one_per_language(prepared: PreparedData) -> list[Example]:

@@ -13,7 +13,7 @@ from typing import Any
 from jobtuner.config import QuantizationConfig
 from jobtuner.contracts import TrainedModel
 from jobtuner.errors import ModelError
-from jobtuner.models import load_quantized
+from jobtuner.models import WEIGHTS_FOLDER, load_quantized
 from jobtuner.scoring import InferenceSettings
 
 __all__ = ["merge"]
@@ -23,10 +23,10 @@ _ROOM = 1.1
 
 
 def merge(trained: TrainedModel, settings: InferenceSettings, dtype: str, out: Path) -> None:
-    """Write the merged model as safetensors, with its config.
+    """Write the merged model as safetensors, with its config; of full fine-tuning, its weights in the asked type.
 
     Args:
-        trained: base and adapter.
+        trained: base and adapter, or all weights.
         settings: the 4-bit settings under the adapter.
         dtype: "bfloat16" or "float32", the type of the written weights.
         out: folder for config and weights.
@@ -38,8 +38,13 @@ def merge(trained: TrainedModel, settings: InferenceSettings, dtype: str, out: P
     from peft import PeftModel
     from peft.tuners.lora import LoraLayer
 
-    source = str(trained.folder / "base") if trained.base_is_standin else trained.base
     quantization = QuantizationConfig.model_validate(settings.quantization)
+    weights = trained.folder / WEIGHTS_FOLDER
+    if weights.is_dir():
+        whole: Any = load_quantized(str(weights), None, quantization)
+        whole.to(getattr(torch, dtype)).save_pretrained(str(out), safe_serialization=True)
+        return
+    source = str(trained.folder / "base") if trained.base_is_standin else trained.base
     adapter = json.loads((trained.folder / "adapter" / "adapter_config.json").read_text(encoding="utf-8"))
     base: Any = load_quantized(source, trained.settings.get("revision"), quantization)
     work = getattr(torch, _work_type(dtype, quantization, adapter))

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from jobtuner.drift_reference.files import Reference
 from jobtuner.monitor.drift import Drift, Shift
 from jobtuner.monitor.quality import Quality
 from jobtuner.monitor.window import Window
-from jobtuner.reference.files import Reference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ def draw(reference: Reference, window: Window, drift: Drift, quality: Quality) -
 
 def _png(figure: "Figure") -> bytes:
     target = BytesIO()
-    figure.savefig(target, format="png", dpi=_DPI, bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(target, format="png", dpi=_DPI, metadata={"Software": None})
     return target.getvalue()
 
 

@@ -1,7 +1,7 @@
 """Whether a window of answers still looks like the reference, test by test and language by language.
 
-Pure functions of a reference and a window. The verdict is calibrated (`jobtuner.reference.calibration`); two numbers
-beside it, the population stability index and the domain classifier's AUC, say how large a drift is in known units.
+Pure functions of a reference and a window. The verdict is calibrated (`drift_reference.calibration`). Two numbers more,
+the population stability index and the domain classifier's AUC, say how large a drift is in known units.
 """
 
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobtuner.reference.calibration import ALL, Calibration, Spread, fitting
-from jobtuner.reference.distances import Pool, group_of
-from jobtuner.reference.files import Reference
-from jobtuner.reference.sample import Sample
+from jobtuner.drift_reference.calibration import ALL, Spread, fitting
+from jobtuner.drift_reference.distances import Pool, group_of
+from jobtuner.drift_reference.files import Reference
+from jobtuner.drift_reference.sample import Sample
 
-__all__ = ["Drift", "Finding", "Shift", "compare", "population_stability", "separability"]
+__all__ = ["Drift", "Finding", "Shift", "compare", "findings", "population_stability", "separability"]
 
 _SHIFTS = 12  # label groups that are named
 _FLOOR = 1e-4  # share that an empty group counts as in the stability index, as is customary
@@ -30,7 +30,7 @@ class Finding:
     scope: str
     """"all", or a language."""
     test: str
-    """Key of `reference.distances.TESTS`."""
+    """Key of `drift_reference.distances.TESTS`."""
     distance: float
     """Kolmogorov-Smirnov statistic, Jensen-Shannon distance, maximum mean discrepancy, or a difference of shares."""
     threshold: float
@@ -102,35 +102,44 @@ def compare(reference: Reference, window: Sample, seed: int = 0) -> Drift:
         seed: of the choice among more rows than the largest calibrated window has.
     """
     distinct = window.without_repeats()
-    calibration = fitting(reference.calibrations, len(distinct))
-    needed = min(item.rows for item in reference.calibrations)
+    looked_at, found = findings(reference, distinct, seed)
     labels, languages = _label_shifts(reference, window), _shifts(reference.rows.language, window.language)
-    if calibration is None:
-        return Drift(len(window), len(distinct), 0, needed, [], None, None, labels[:_SHIFTS], languages)
-    looked_at = distinct.at_most(calibration.rows, seed)
+    enough = len(looked_at) > 0
     return Drift(
         rows=len(window),
         distinct=len(distinct),
         compared=len(looked_at),
-        needed=needed,
-        findings=_findings(reference, looked_at, calibration),
-        label_stability=population_stability(labels),
-        separability=separability(reference.rows.sketch, looked_at.sketch, seed),
+        needed=min(item.rows for item in reference.calibrations),
+        findings=found,
+        label_stability=population_stability(labels) if enough else None,
+        separability=separability(reference.rows.sketch, looked_at.sketch, seed) if enough else None,
         labels=labels[:_SHIFTS],
         languages=languages,
     )
 
 
-def _findings(reference: Reference, window: Sample, calibration: Calibration) -> list[Finding]:
-    found = []
+def findings(reference: Reference, window: Sample, seed: int = 0) -> tuple[Sample, list[Finding]]:
+    """The tests alone.
+
+    Args:
+        reference: of the model that answered.
+        window: answers to different texts.
+        seed: of the choice among more rows than the largest calibrated window has.
+
+    Returns:
+        The rows that were compared, none where there are too few; and every test, the farthest first.
+    """
+    calibration = fitting(reference.calibrations, len(window))
+    if calibration is None:
+        return window.at_most(0, seed), []
+    looked_at, found = window.at_most(calibration.rows, seed), []
     for scope, spreads in calibration.spreads.items():
-        ours, theirs = reference.rows, window
+        ours, theirs = reference.rows, looked_at
         if scope != ALL:
             ours, theirs = ours.take(ours.language == scope), theirs.take(theirs.language == scope)
-        if len(theirs) < reference.measure.smallest:
-            continue
-        found += _in_scope(reference, ours, theirs, scope, spreads, calibration.critical)
-    return sorted(found, key=lambda item: -item.score)
+        if len(theirs) >= reference.measure.smallest:
+            found += _in_scope(reference, ours, theirs, scope, spreads, calibration.critical)
+    return looked_at, sorted(found, key=lambda item: -item.score)
 
 
 def _in_scope(

@@ -1,6 +1,7 @@
 """What a look found, in Prometheus' text format. Names are stable: dashboards and alerts are written against them.
 
-The file is for the textfile collector of a node exporter, and for the gateway, which shows it under /metrics.
+The file goes beside the log, where the gateway takes it up and shows it under /metrics; a node exporter's textfile
+collector reads it too.
 """
 
 from datetime import datetime

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobtuner.drift_reference.distances import TESTS
+from jobtuner.drift_reference.files import Reference
 from jobtuner.monitor.charts import draw
 from jobtuner.monitor.decision import Decision
 from jobtuner.monitor.drift import Drift
 from jobtuner.monitor.quality import Quality, Slice
 from jobtuner.monitor.window import Window
-from jobtuner.reference.distances import TESTS
-from jobtuner.reference.files import Reference
 from jobtuner.statistics import Interval
 
 __all__ = ["write_report"]

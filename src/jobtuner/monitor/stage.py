@@ -12,6 +12,7 @@ from typing import Any
 from jobtuner import storage
 from jobtuner.config import Config, MonitorConfig
 from jobtuner.contracts import MonitorReport
+from jobtuner.drift_reference.files import Reference
 from jobtuner.errors import ConfigError, ContractError
 from jobtuner.monitor.decision import Decision, Evidence, decide
 from jobtuner.monitor.drift import Drift, compare
@@ -20,7 +21,7 @@ from jobtuner.monitor.quality import Quality, judge, measure, read_corrections
 from jobtuner.monitor.report import write_report
 from jobtuner.monitor.state import load_memory, save_memory
 from jobtuner.monitor.window import Window, read
-from jobtuner.reference.files import Reference
+from jobtuner.prediction_log.store import FINDINGS, LogStore
 
 __all__ = ["run"]
 
@@ -52,6 +53,7 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> MonitorRep
     drift = compare(reference, window.sample, config.seed)
     decision = decide(_evidence(reference, drift, quality, until), load_memory(settings.state), settings.retrain)
     _write(reference, window, drift, quality, decision, out_dir)
+    LogStore(log).put((out_dir / "metrics.prom").read_bytes(), FINDINGS)
     save_memory(settings.state, decision.memory)
     return _contract(window, drift, quality, decision, out_dir).save()
 

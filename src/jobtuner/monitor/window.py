@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from jobtuner.drift_reference.sample import COLUMNS, Sample
 from jobtuner.prediction_log.reader import iter_window
-from jobtuner.reference.sample import COLUMNS, Sample
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -18,7 +18,10 @@ from jobtuner.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["LogStore", "day_of", "days_in"]
+__all__ = ["FINDINGS", "LogStore", "day_of", "days_in"]
+
+FINDINGS = "_watch/metrics.prom"
+"""What the last look at a log found, in Prometheus' text format: the watch writes it, the gateway shows it."""
 
 _PREFIX = "day="
 
@@ -112,6 +115,40 @@ class LogStore:
                     f"{self.location}/{name} is no readable part of a prediction log ({error}). Move it away, or take "
                     "it from a backup."
                 ) from error
+
+    def put(self, content: bytes, name: str) -> None:
+        """Write a file beside the parts, in place of a former one.
+
+        Raises:
+            StorageError: the object store refuses.
+            OSError: the folder cannot be written.
+        """
+        if self.folder is None:
+            with tempfile.TemporaryDirectory(prefix="jobtuner-log-") as folder:
+                path = Path(folder) / "file"
+                path.write_bytes(content)
+                storage.upload(path, f"{self.location}/{name}")
+            return
+        target = self.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+        temporary.write_bytes(content)
+        temporary.replace(target)
+
+    def get(self, name: str) -> bytes | None:
+        """A file beside the parts; None where there is none.
+
+        Raises:
+            StorageError: the object store does not answer.
+        """
+        if self.folder is None:
+            folder, _, last = name.rpartition("/")
+            if last not in storage.names(f"{self.location}/{folder}"):
+                return None
+        elif not (self.folder / name).exists():
+            return None
+        with self._local(name) as path:
+            return path.read_bytes()
 
     def remove(self, name: str) -> None:
         """Delete one part, and its day's folder where that was the last one."""

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from jobtuner.tracking_entries import Entry
@@ -23,6 +24,14 @@ class FileRunStore:
     def open_nested(self, parent: str, name: str, tags: Mapping[str, str]) -> str:
         self._read(parent)
         return self._write(uuid.uuid4().hex, {"parent": parent, "name": name, "status": "RUNNING"})
+
+    def parent(self, run_id: str) -> str | None:
+        parent = self._read(run_id).get("parent")
+        return None if parent is None else str(parent)
+
+    def watched(self, run_id: str) -> AbstractContextManager[None]:
+        self._read(run_id)
+        return nullcontext()
 
     def log(self, run_id: str, entry: Entry) -> None:
         run = self._read(run_id)

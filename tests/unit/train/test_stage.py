@@ -17,6 +17,7 @@ from jobtuner.config import CheckpointConfig, Config, QuantizationConfig, load_c
 from jobtuner.contracts import CONTRACT_FILE, EvalReport, ExportedModel, PreparedData, TrainedModel
 from jobtuner.errors import Interrupted, ModelError, StorageError
 from jobtuner.export.stage import run as run_export
+from jobtuner.known_answers import distance_to_known_answers
 from jobtuner.records import Example, write_jsonl
 from jobtuner.run import home
 from jobtuner.scoring import INFERENCE_FILE, InferenceSettings, load_adapted, load_exported
@@ -26,6 +27,7 @@ from jobtuner.train import trainer
 from jobtuner.train.stage import _SECTIONS, _checkpoints
 from jobtuner.train.stage import run as run_train
 from tests.conftest import ADS, TINY
+from tests.unit import contract_samples
 
 CODES = ["2221", "2221", "5120", "5120", "8331"]
 
@@ -63,8 +65,10 @@ def trained(config: Config, prepared: PreparedData, tmp_path_factory: pytest.Tem
 
 @pytest.fixture(scope="module")
 def report(trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> EvalReport:
+    folder = tmp_path_factory.mktemp("report")
+    contract_samples.evaluation_files(folder)
     return EvalReport(
-        folder=tmp_path_factory.mktemp("report"), fingerprint="report", data_fingerprint="data",
+        folder=folder, fingerprint="report", data_fingerprint="data",
         model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, gain={},
         mcnemar_p=1.0, temperature=1.7,
     ).save()  # fmt: skip
@@ -170,6 +174,9 @@ def test_merged_answers_as_base_and_adapter_do(
     assert exported.parity["label_agreement"] == 1.0
     adapted = load_adapted(trained, taxonomy).log_probabilities(ADS) / np.float32(1.7)
     adapted -= np.log(np.exp(adapted).sum(axis=1, keepdims=True))
+    assert InferenceSettings.load(exported.folder / "model").abstain_below == 0.4
+    assert (exported.folder / "model" / "baseline" / "cascade.json").is_file()
+    assert distance_to_known_answers(load_exported(exported.folder / "model"), exported.folder / "model") < 1e-3
     merged = load_exported(exported.folder / "model").log_probabilities(ADS)  # applies the temperature by itself
     np.testing.assert_allclose(merged, adapted, atol=0.02)  # the adapted base computes in bfloat16: 8 bits of mantissa
 
@@ -255,6 +262,7 @@ def test_variants_are_exported_as_they_were_trained(
     for folder in ("trained", "report", "exported"):
         (tmp_path / folder).mkdir()
     trained = run_train(other, {"prepare": prepared.folder}, tmp_path / "trained")
+    contract_samples.evaluation_files(tmp_path / "report")
     report = EvalReport(
         folder=tmp_path / "report", fingerprint="report", data_fingerprint="data",
         model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, gain={}, mcnemar_p=1.0,
