@@ -112,10 +112,13 @@ def join(answers: Sequence[Path | str], target: str, out: Path | str) -> dict[st
     """
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    counts = {}
-    for name in (_ANSWERS, _REJECTS):
-        with (folder / name).open("wb") as stream:
-            counts[name] = sum(_append(Path(part), name, stream) for part in answers)
+    counts = dict.fromkeys((_ANSWERS, _REJECTS), 0)
+    with ExitStack() as stack:
+        streams = {name: stack.enter_context((folder / name).open("w", encoding="utf-8")) for name in counts}
+        for part in answers:
+            before = sum(counts.values())  # every row of the shards before was answered or rejected
+            for name, stream in streams.items():
+                counts[name] += _append(Path(part), name, before, stream)
     (folder / "counts.json").write_text(json.dumps(counts, indent=1), encoding="utf-8")
     if target:
         here = storage.local_path(target)
@@ -126,16 +129,19 @@ def join(answers: Sequence[Path | str], target: str, out: Path | str) -> dict[st
     return counts
 
 
-def _append(part: Path, name: str, stream: Any) -> int:
+def _append(part: Path, name: str, before: int, stream: TextIO) -> int:
+    """Copy a shard's lines, their row numbers made those of the whole file; return how many they were."""
     path = part / name
     if not path.is_file():
         if name == _ANSWERS:
             raise DataError(f"{part} holds no {name}: this shard was not asked about. Run the pipeline again.")
         return 0
     lines = 0
-    with path.open("rb") as source:
-        for line in source:
-            stream.write(line if line.endswith(b"\n") else line + b"\n")
+    with path.open("r", encoding="utf-8") as source:
+        for row in _json_lines(source, str(path)):
+            if isinstance(row.get("row"), int):
+                row["row"] += before
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
             lines += 1
     return lines
 

@@ -159,8 +159,8 @@ def test_a_batch_by_its_components_is_the_whole_file(tmp_path: Path, monkeypatch
     stand_in = (
         "import json, pathlib, sys; source, target, _, url, *options = sys.argv[1:]; column = "
         "options[options.index('--id-column') + 1]; rows = [json.loads(x) for x in open(source)]; "
-        "pathlib.Path(target).write_text(''.join(json.dumps([row[column], row['text'], url]) + chr(10) "
-        "for row in rows))"
+        "pathlib.Path(target).write_text(''.join(json.dumps({'id': row[column], 'text': row['text'], 'url': url}) "
+        "+ chr(10) for row in rows))"
     )
     monkeypatch.setattr("jobtuner.shards.ask_shard.__defaults__", ((sys.executable, "-c", stand_in),))
     numbers = _function("split")(str(source), 3, _Artifact(str(tmp_path / "parts")))
@@ -169,4 +169,6 @@ def test_a_batch_by_its_components_is_the_whole_file(tmp_path: Path, monkeypatch
         _function("ask_shard")(_Artifact(str(tmp_path / "parts")), float(number), "http://gateway", [], shard)
     _function("join")(shards, str(tmp_path / "target"), _Artifact(str(tmp_path / "joined")))
     lines = (tmp_path / "target" / "answers.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [[n, f"ad {n}", "http://gateway"] for n in range(10)]
+    assert [json.loads(line) for line in lines] == [
+        {"id": n, "text": f"ad {n}", "url": "http://gateway"} for n in range(10)
+    ]

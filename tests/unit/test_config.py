@@ -1,5 +1,6 @@
 """Recipes in, one checked config out."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,27 @@ def test_a_digest_covers_the_sections_that_are_named() -> None:
 def test_settings_that_would_be_ignored_together_are_refused(overrides: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config("smoke", overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ({"deploy.kserve.models": "/models"}, "s3://bucket/key"),
+        ({"deploy.kserve.url": "http://llm:8080"}, "hold {name}"),
+        ({"deploy.kserve.profile": "a100", "deploy.kserve.fp8": "true"}, "fp8 is for L4 and H100"),
+        ({"deploy.kserve.name": "Jobtuner_LLM"}, "should match pattern"),
+        (
+            {
+                "deploy.target": "kserve",
+                "deploy.kserve.weights": "adapter",
+                "lora.dora": "true",
+                "lora.target_modules": "all-linear",
+            },
+            "knows no DoRA",
+        ),
+        ({"deploy.target": "kserve", "task": "skills"}, "proves a model by its codes"),
+    ],
+)
+def test_what_a_cluster_cannot_serve_is_refused_before_anything_runs(overrides: dict[str, str], told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        load_config("smoke" if "task" not in overrides else "smoke_skills", overrides)

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobtuner.deploy.local import LocalEndpoint
 from jobtuner.errors import ConfigError, DataError, DeployError
 from jobtuner.shards import ask_shard, join, split
+from tests.unit.serve import fakes
 
 _ROWS = [{"text": f"ad {number},\nwith lines", "lang": "en"} for number in range(7)]
 
@@ -93,10 +95,30 @@ def test_options_keys_and_failures_reach_the_command(
 def test_a_missing_shard_is_no_short_result(tmp_path: Path) -> None:
     for number in (0, 1):
         (tmp_path / str(number)).mkdir()
-    (tmp_path / "0" / "answers.jsonl").write_text("{}\n{}")  # the last line without its end
-    (tmp_path / "0" / "answers.jsonl.rejected.jsonl").write_text("{}\n")
+    (tmp_path / "0" / "answers.jsonl").write_text('{"row": 0}\n{"row": 2}')  # the last line without its end
+    (tmp_path / "0" / "answers.jsonl.rejected.jsonl").write_text('{"row": 1}\n')
     with pytest.raises(DataError, match=r"1 holds no answers.jsonl"):
         join([tmp_path / "0", tmp_path / "1"], "", tmp_path / "out")
-    (tmp_path / "1" / "answers.jsonl").write_text("{}\n")
+    (tmp_path / "1" / "answers.jsonl").write_text('{"row": 0}\n')
     counts = join([tmp_path / "0", tmp_path / "1"], "", tmp_path / "out")
     assert counts == {"answers.jsonl": 3, "answers.jsonl.rejected.jsonl": 1}
+    lines = (tmp_path / "out" / "answers.jsonl").read_text().splitlines()
+    assert [json.loads(line)["row"] for line in lines] == [0, 2, 3]  # of the whole file
+
+
+@pytest.mark.slow
+def test_shards_by_the_real_command_are_the_file_by_the_real_command(tmp_path: Path) -> None:
+    words = ["nurse in a hospital", "python developer", "cook", "truck driver", "koch", "nurse"]
+    source = tmp_path / "ads.jsonl"
+    source.write_text("".join(json.dumps({"text": word}) + "\n" for word in words))
+    model = fakes.model_folder(tmp_path / "model")
+    with LocalEndpoint(model, tmp_path / "log", start_seconds=200.0, command=fakes.COMMAND) as endpoint:
+        for shards in (1, 4):
+            folder = tmp_path / str(shards)
+            numbers = split(str(source), shards, folder / "parts")
+            for number in numbers:
+                ask_shard(folder / "parts", number, endpoint.url, [], folder / f"answers-{number}")
+            join([folder / f"answers-{number}" for number in numbers], "", folder / "joined")
+    whole, sharded = ((tmp_path / name / "joined" / "answers.jsonl").read_text() for name in ("1", "4"))
+    assert [json.loads(line)["code"] for line in whole.splitlines()] == ["2221", "2512", "5120", "8332", "5120", "2221"]
+    assert [json.loads(line) for line in sharded.splitlines()] == [json.loads(line) for line in whole.splitlines()]

@@ -94,7 +94,16 @@ class Config(Section):
     def _sections_go_together(self) -> Self:
         full, sharded = self.training.method == "full", self.hardware.sharding != "none"
         by_labels = self.training.best_by in {"label_accuracy", "macro_f1"}
+        cluster = self.deploy.target == "kserve"
+        served_adapter = cluster and self.deploy.kserve.weights == "adapter"
         rules = {
+            f"deploy.target kserve proves a model by its codes, and the task {self.task} has none; accepted with it: "
+            "local. Its adapter can be served by manifests/base/serving": cluster and self.task in _TEXT_TASKS,
+            "deploy.kserve.weights adapter serves an adapter, and training.method full makes none; accepted with it: "
+            "merged": served_adapter and full,
+            "deploy.kserve.weights adapter is vLLM's business, which knows no DoRA; accepted with lora.dora: merged": (
+                served_adapter and self.lora.dora
+            ),
             f"training.method full trains the weights themselves, which quantization.type {self.quantization.type} "
             "freezes in 4 bits; accepted with it: quantization.type none (and double false)": (
                 full and self.quantization.type != "none"

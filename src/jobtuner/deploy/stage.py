@@ -106,18 +106,6 @@ def _proven(
     ).save()
 
 
-def _serve_and_ask(
-    config: Config, prepared: PreparedData, exported: ExportedModel, out_dir: Path
-) -> tuple[str, list[dict[str, Any]]]:
-    """The endpoint's address, and its answers."""
-    taxonomy, settings = Taxonomy.load(prepared.folder / "taxonomy.json"), config.deploy
-    endpoint = LocalEndpoint(
-        exported.folder / "model", out_dir / "server.log", host=settings.host, start_seconds=settings.start_seconds
-    )
-    with endpoint:
-        return endpoint.url, smoke_test(endpoint.url, taxonomy, _one_per_language(prepared))
-
-
 def _one_per_language(prepared: PreparedData) -> list[Example]:
     """The first test example by id of every language, in the languages' order."""
     first: dict[str, Example] = {}

@@ -193,6 +193,7 @@ def test_a_model_that_fails_in_its_place_gives_it_back(fake: FakeCluster, models
         _rollout(fake, "b", canary=False).run()
     assert (_serving(fake), fake.model_of(_NAME)) == ("m/a", _release("a").digest)
     assert fake.objects["InferenceService", _NAME]["spec"] == _release("a").manifest["spec"]
+    assert Record.load(Kube(_SETTINGS.namespace, fake.client()), _NAME).failed == bad
 
 
 def test_a_first_model_that_fails_leaves_no_gpu_busy(fake: FakeCluster, models: Models) -> None:
@@ -200,6 +201,7 @@ def test_a_first_model_that_fails_leaves_no_gpu_busy(fake: FakeCluster, models: 
     with pytest.raises(DeployError, match="m/a failed and was removed; there was no model before it"):
         _rollout(fake, "a").run()
     assert _there(fake) == set()
+    assert Record.load(Kube(_SETTINGS.namespace, fake.client()), _NAME).failed == _release("a").digest
 
 
 class _KilledError(BaseException):
