@@ -34,6 +34,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from jobtuner.config import Config, TrainingConfig, load_config
@@ -43,6 +44,7 @@ from jobtuner.tasks import PromptEncoder, get_task
 from jobtuner.taxonomy import Occupation, Taxonomy
 from jobtuner.train.batches import StepBatches, answer_metrics
 from jobtuner.train.lora import add_adapter
+from jobtuner.train.order import EpochOrder
 from jobtuner.train.packing import packed_attention
 from jobtuner.train.shapes import SHAPES, Shape
 from jobtuner.train.standin import Corpus, build_standin, train_tokenizer
@@ -134,10 +136,22 @@ def _trl(setting: Setting, scratch: Path, **options: Any) -> Result:
         train_dataset=Dataset.from_list(setting.train),
         processing_class=load_tokenizer(str(setting.folder)),
     )
+    clock = _Clock()
+    trainer.add_callback(clock)
     _forget_peak(setting)
-    started, cpu_started = time.monotonic(), time.process_time()
     trainer.train()
-    return _result(setting, trainer.model, time.monotonic() - started, time.process_time() - cpu_started)
+    if setting.gpu:
+        torch.cuda.synchronize()
+    return _result(setting, trainer.model, time.monotonic() - clock.started, time.process_time() - clock.cpu_started)
+
+
+class _Clock(TrainerCallback):
+    """Starts where JobTuner's own time does: when everything is prepared and the first step comes."""
+
+    started, cpu_started = 0.0, 0.0
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self.started, self.cpu_started = time.monotonic(), time.process_time()
 
 
 def jobtuner(setting: Setting, scratch: Path) -> Result:
@@ -272,8 +286,47 @@ def compare(setting: Setting, rounds: int, scratch: Path) -> dict[str, list[Resu
     return results
 
 
+def computed_share(setting: Setting) -> float:
+    """Tokens that JobTuner's passes hold, over those of the rows: its steps of the first epoch, as it trains them."""
+    training = setting.config.training
+    order = EpochOrder(
+        [len(row["input_ids"]) for row in setting.train], [0] * len(setting.train),
+        training.batch_size * training.gradient_accumulation, training.group_by_length, 0.0, setting.config.seed,
+    )  # fmt: skip
+    rows = [setting.train[index] for index in order]
+    held = 0
+    for start in range(0, len(rows), order.step_rows):
+        passes = StepBatches(0, training)(rows[start : start + order.step_rows])["passes"]
+        held += sum(each["input_ids"].numel() for each in passes)
+    return held / sum(order.lengths)
+
+
+def matmul_flops(device: str, size: int = 8192, repeats: int = 50) -> float:
+    """Floating-point operations a second of one bfloat16 matrix product, median of `repeats` after a warm-up."""
+    left, right = (torch.randn(size, size, dtype=torch.bfloat16, device=device) for _ in range(2))
+    seconds = []
+    for number in range(repeats + 5):
+        if device == "cuda":
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        left @ right
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds += [time.perf_counter() - started] if number >= 5 else []
+    return 2 * size**3 / statistics.median(seconds)
+
+
 def report(setting: Setting, results: dict[str, list[Result]], peak_flops: float | None) -> None:
-    """Medians and ratios; tokens count as they stand in the rows, padding and sharing left aside."""
+    """Medians and ratios; tokens count as they stand in the rows, padding and sharing left aside.
+
+    MFU: useful floating-point operations over what the chip could have done. Useful: what the rows need one by one,
+    forward and backward, without recomputation (PaLM, arXiv 2204.02311, appendix B). JobTuner computes a common prompt
+    once a pass, so its second figure leaves those tokens out: that one says how well the chip is used.
+    """
+    shape = Shape.from_config(json.loads((setting.folder / "config.json").read_text(encoding="utf-8")))
+    lengths = [len(row["input_ids"]) for row in setting.train]
+    useful = sum(length * shape.flops_a_token(length) for length in lengths) / len(lengths)
+    computed = useful * computed_share(setting)
     tokens = statistics.mean(len(row["input_ids"]) for row in setting.train)
     speeds = {name: statistics.median(each.examples / each.seconds for each in runs) for name, runs in results.items()}
     losses = {name: statistics.median(each.validation_loss for each in runs) for name, runs in results.items()}
@@ -282,10 +335,10 @@ def report(setting: Setting, results: dict[str, list[Result]], peak_flops: float
         line = f"{name:<9}{speed:9.1f} examples/s {speed * tokens:10.0f} tokens/s  loss {losses[name]:.4f}"
         if setting.gpu:
             line += f"  peak {max(each.peak_bytes for each in results[name]) / 2**30:.1f} GiB"
-        if setting.gpu and peak_flops:
-            # MFU: useful floating-point operations over what the chip could have done. Useful: what the rows need one
-            # by one, forward and backward, without recomputation (PaLM, arXiv 2204.02311, appendix B).
-            line += f"  MFU {speed * tokens * SHAPES['qwen2.5-7b'].flops_a_token(tokens) / peak_flops:.1%}"
+        if peak_flops:
+            line += f"  MFU {speed * useful / peak_flops:.1%}"
+            if name == "jobtuner":
+                line += f" ({speed * computed / peak_flops:.1%} without the tokens that it need not compute)"
         print(line)
     ours = speeds["jobtuner"]
     for name in ("notebook", "trl"):
@@ -305,7 +358,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--pretrain-tokens", type=int, default=200_000)
     parser.add_argument("--gpu", action="store_true", help="Qwen2.5-7B's shape, NF4, LoRA r 16, on the GPU")
     parser.add_argument("--length", type=int, default=2048, help="with --gpu: tokens a pack")
-    parser.add_argument("--peak-flops", type=float, help="with --gpu: the chip's dense bfloat16 FLOP/s, for the MFU")
+    parser.add_argument("--peak-flops", type=float, help="dense bfloat16 FLOP/s for the MFU; with --gpu: measured")
     arguments = parser.parse_args(given)
     arguments.rows = arguments.rows or (256 if arguments.gpu else 4000)
     with tempfile.TemporaryDirectory() as name:
@@ -314,7 +367,11 @@ def main(given: Sequence[str] | None = None) -> None:
             gpu_setting(arguments, folder, SHAPES["qwen2.5-7b"]) if arguments.gpu else cpu_setting(arguments, folder)
         )
         results = compare(setting, arguments.rounds, Path(name) / "scratch")
-    report(setting, results, arguments.peak_flops)
+        peak = arguments.peak_flops
+        if arguments.gpu and peak is None:
+            peak = matmul_flops("cuda")
+            print(f"measured ceiling: {peak / 1e12:.0f} TFLOP/s, bfloat16 matrix product of 8192 x 8192 x 8192")
+        report(setting, results, peak)
 
 
 if __name__ == "__main__":

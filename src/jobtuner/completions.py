@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from jobtuner.errors import ConfigError, DeployError
 
-__all__ = ["KEY_VARIABLE", "CompletionsClient"]
+__all__ = ["KEY_VARIABLE", "CompletionsClient", "RefusedError", "base_url"]
 
 KEY_VARIABLE = "JOBTUNER_ENDPOINT_KEY"
 
@@ -25,6 +25,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _SHOWN = 300  # characters of an answer in an error message
 
 
+class RefusedError(DeployError):
+    """The server found fault with the request itself; sending it again would not help."""
+
+
 class CompletionsClient:
     """Requests to one server; may be used by several threads at once.
 
@@ -32,6 +36,8 @@ class CompletionsClient:
         url: the server, with or without the final /v1.
         timeout: seconds that one request may take.
         connections: requests under way at once.
+        attempts: how often one request is sent at most.
+        key_variable: the environment variable that holds the server's key.
         pause: waits so many seconds; tests give one that does not.
 
     Raises:
@@ -39,13 +45,21 @@ class CompletionsClient:
     """
 
     def __init__(
-        self, url: str, *, timeout: float = 120.0, connections: int = 8, pause: Callable[[float], None] = time.sleep
+        self,
+        url: str,
+        *,
+        timeout: float = 120.0,
+        connections: int = 8,
+        attempts: int = _ATTEMPTS,
+        key_variable: str = KEY_VARIABLE,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         import httpx
 
-        self.url = _base_url(url)
-        key = os.environ.get(KEY_VARIABLE)
-        self._pause = pause
+        self.url = base_url(url)
+        key = os.environ.get(key_variable)
+        self._key_variable = key_variable
+        self._attempts, self._pause = attempts, pause
         self._http = httpx.Client(
             timeout=timeout,
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -85,7 +99,7 @@ class CompletionsClient:
         import httpx
 
         problem = ""
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(self._attempts):
             wait = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
             try:
                 response = self._http.request(method, self.url + path, json=body)
@@ -96,11 +110,11 @@ class CompletionsClient:
                     return self._read(response, path)
                 problem = f"HTTP {response.status_code}"
                 wait = _retry_after(response.headers.get("retry-after"), wait)
-            if attempt + 1 < _ATTEMPTS:
+            if attempt + 1 < self._attempts:
                 self._pause(wait * random.uniform(1.0, 1.25))  # noqa: S311  # so that threads do not come back at once
         raise DeployError(
-            f"{self.url}{path} gave no answer in {_ATTEMPTS} attempts (last: {problem}). Check that the server runs "
-            "and is not overloaded; fewer requests at once (--concurrency) or a longer --timeout may help."
+            f"{self.url}{path} gave no answer in {self._attempts} attempts (last: {problem}). Check that the server "
+            "runs and is not overloaded; fewer requests at once (--concurrency) or a longer --timeout may help."
         )
 
     def wrong(self, what: str) -> DeployError:
@@ -110,7 +124,9 @@ class CompletionsClient:
     def _read(self, response: Any, path: str) -> Any:
         status = response.status_code
         if status in {401, 403}:
-            raise DeployError(f"{self.url} refused the request (HTTP {status}). Put its key into {KEY_VARIABLE}.")
+            raise DeployError(f"{self.url} refused the request (HTTP {status}). Put its key into {self._key_variable}.")
+        if status in {400, 413, 422}:
+            raise RefusedError(f"{self.url}{path} answered HTTP {status}: {_short(response.text)}")
         if status != 200:
             raise DeployError(f"{self.url}{path} answered HTTP {status}: {_short(response.text)}")
         try:
@@ -119,7 +135,12 @@ class CompletionsClient:
             raise self.wrong(f"no JSON but {_short(response.text)}") from error
 
 
-def _base_url(url: str) -> str:
+def base_url(url: str) -> str:
+    """The address with its final /v1.
+
+    Raises:
+        ConfigError: it is no address, or holds a password.
+    """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ConfigError(f"--endpoint {url} is no address; give one such as http://127.0.0.1:8000/v1.")

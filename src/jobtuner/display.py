@@ -83,7 +83,7 @@ def show_summary(console: Console, summary: Summary) -> None:
     for name, value in _places(summary):
         _line(console, f"  {name:<8}{escape(value)}")
     _line(console, "\nNext:")
-    for command in next_commands(summary):
+    for command in next_commands(summary, str(report.model.get("headline", ""))):
         _line(console, f"  {escape(command)}")
 
 
@@ -105,8 +105,13 @@ def _command(name: str) -> str:
     return name if shutil.which(name) else typed_path(Path(sys.executable).parent / name)
 
 
-def next_commands(summary: Summary) -> list[str]:
-    """The three commands that follow a run, right for where it lies."""
+def next_commands(summary: Summary, headline: str = "") -> list[str]:
+    """The commands that follow a run, right for where it lies.
+
+    Args:
+        summary: the run.
+        headline: the headline metric of a task that answers in text; empty: the task answers with labels.
+    """
     # Outside the default work folder a command would look elsewhere unless JOBTUNER_HOME is still set: name the model.
     model = f" --model {typed_path(summary.folder / 'export' / 'model')}" if os.environ.get(HOME_VARIABLE) else ""
     uri = summary.tracking_uri
@@ -114,10 +119,40 @@ def next_commands(summary: Summary) -> list[str]:
     look = f"open {without_credentials(uri)}"
     if not uri.startswith(("http://", "https://")):
         look = f"{tracker} ui --backend-store-uri {shlex.quote(uri)}"
+    if headline in _ASK:
+        return [f"{tool} {_ASK[headline].format(model=model)}", look]
     return [f'{tool} predict{model} "Night nurse for our emergency ward"', f"{tool} serve{model}", look]
 
 
+_ASK = {
+    "span_f1": 'skills{model} "We ask for triage, wound care and SQL."',
+    "sound_rouge_l": 'letter{model} --name "Eva Holm" --skill triage "Night nurse for our emergency ward"',
+    "rouge_l": 'chat{model} "What does a night nurse do?"',
+}
+"""Headline metric of a task that answers in text to the command that asks its model."""
+
+
 def _score_table(report: EvalReport) -> Table:
+    return _text_table(report) if "headline" in report.model else _label_table(report)
+
+
+def _text_table(report: EvalReport) -> Table:
+    """Of a task that answers in text: every metric over all languages, and the first one a language."""
+    table = Table(title=f"{report.examples} test examples", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("metric", "baseline", "model"):
+        table.add_column(name, justify="left" if name == "metric" else "right")
+    names = [key.removesuffix("_interval") for key in report.model if key.endswith("_interval")]
+    for name in names:
+        table.add_row(name, *(f"{side[name]:.3f}" if name in side else "" for side in (report.baseline, report.model)))
+    headline = report.model["headline"]
+    table.add_section()
+    for language, ours in sorted(report.model["per_language"].items()):
+        theirs = report.baseline["per_language"][language]
+        table.add_row(f"{headline}, {language}", f"{theirs[headline]:.3f}", f"{ours[headline]:.3f}")
+    return table
+
+
+def _label_table(report: EvalReport) -> Table:
     title = f"{report.examples} test ads: baseline → model"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("language")

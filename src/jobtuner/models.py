@@ -8,7 +8,11 @@ from jobtuner.errors import ModelError
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["load_quantized", "load_tokenizer", "quantized_layers"]
+__all__ = ["WEIGHTS_FOLDER", "load_quantized", "load_tokenizer", "quantized_layers"]
+
+
+WEIGHTS_FOLDER = "weights"
+"""Folder within a trained model's for the weights of full fine-tuning; one with an adapter has none."""
 
 
 def load_tokenizer(source: str, revision: str | None = None) -> "PreTrainedTokenizerBase":
@@ -35,7 +39,11 @@ _ACCEPTED = (
 
 
 def load_quantized(
-    source: str, revision: str | None, settings: QuantizationConfig, attention: str = "sdpa"
+    source: str,
+    revision: str | None,
+    settings: QuantizationConfig,
+    attention: str = "sdpa",
+    dtype: str | None = None,
 ) -> "PreTrainedModel":
     """Load a causal language model with its linear layers in 4 bits; as it is where the type is none.
 
@@ -44,6 +52,7 @@ def load_quantized(
         revision: commit of the Hub repository.
         settings: quantisation type, double quantisation, compute dtype.
         attention: transformers' name of the implementation.
+        dtype: of the weights that are not quantised; None: the compute dtype.
 
     Raises:
         ModelError: the model cannot be found or loaded, or this machine lacks what the attention needs.
@@ -56,7 +65,7 @@ def load_quantized(
             source,
             revision=revision,
             quantization_config=_bitsandbytes(settings),
-            dtype=getattr(torch, settings.compute_dtype),
+            dtype=getattr(torch, dtype or settings.compute_dtype),
             device_map={"": 0 if torch.cuda.is_available() else "cpu"},
             attn_implementation=attention,
             trust_remote_code=False,

@@ -11,6 +11,8 @@ from jobtuner.errors import ContractError
 
 __all__ = [
     "UNKNOWN_LANGUAGE",
+    "ChatAnswer",
+    "ChatExample",
     "Example",
     "JobAd",
     "Message",
@@ -91,6 +93,34 @@ class Prediction(_Record):
     """The likeliest codes with their probabilities, best first."""
     rank: int
     """Place of the right code among all labels, 1 = best."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatExample(_Record):
+    """One example of a task that answers in text, cleaned and in its final split."""
+
+    id: str
+    text: str
+    """The ad; of a conversation the user's last turn."""
+    facts: dict[str, Any]
+    """skills: {"spans": [[start, end], …]}; cover_letter: {"applicant": {…}}; instruct: {"before": earlier turns}."""
+    answer: str
+    """The right answer, as the assistant is to write it."""
+    language: str
+    cluster: str
+    """As in `Example`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAnswer(_Record):
+    """A model's answer in text to one example, and what it is worth."""
+
+    id: str
+    language: str
+    cluster: str
+    answer: str
+    scores: dict[str, float]
+    """Numbers of this one answer; what they are the task's metrics say."""
 
 
 def _open(path: Path, mode: Literal["r", "w"]) -> TextIO:

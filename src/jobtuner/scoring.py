@@ -36,6 +36,7 @@ __all__ = [
     "load_adapted",
     "load_exported",
     "load_prompts",
+    "load_trained",
 ]
 
 INFERENCE_FILE = "inference.json"
@@ -61,6 +62,10 @@ class InferenceSettings:
     temperature: float = 1.0
     """Divides the log-probabilities before they are renormalised."""
     model_version: str = "unregistered"
+    abstain_below: float = 0.0
+    """Answers with a lower probability should be looked at by a person; 0: none, above 1: all."""
+    max_answer_tokens: int = 0
+    """Of tasks that answer in text: longest answer; 0 where the answer is a label."""
 
     def save(self, folder: Path) -> None:
         """Write `inference.json`."""
@@ -99,9 +104,9 @@ class LabelPrompts:
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", taxonomy: Taxonomy, settings: InferenceSettings) -> None:
-        from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
+        from jobtuner.tasks import PromptEncoder, get_label_task, prompt_hash
 
-        task = get_task(settings.task)
+        task = get_label_task(settings.task)
         _check(settings, prompt_hash(task, tokenizer), taxonomy)
         self.taxonomy, self.settings, self.labels = taxonomy, settings, list(settings.labels)
         self.encoder = PromptEncoder(task, tokenizer, settings.max_ad_tokens)
@@ -142,7 +147,7 @@ class LabelScorer:
         check_search(search, k)
         self.model, self.taxonomy, self.settings = model.eval(), prompts.taxonomy, prompts.settings
         self.labels, self.fingerprint = prompts.labels, self.settings.model_fingerprint
-        self.model_version = self.settings.model_version
+        self.model_version, self.abstain_below = self.settings.model_version, self.settings.abstain_below
         self._prompts, self._batch_size = prompts, batch_size
         self._search, self._k, self._memory_bytes = search, k, memory_bytes
 
@@ -192,7 +197,7 @@ def load_adapted(
     k: int = 5,
     memory_bytes: int = DEFAULT_MEMORY,
 ) -> LabelScorer:
-    """The quantised base with the trained adapter on it, as it was trained (temperature 1).
+    """The quantised base with the trained adapter on it, or the weights of full fine-tuning (temperature 1).
 
     Args:
         trained: what the train stage made.
@@ -206,18 +211,32 @@ def load_adapted(
         ConfigError: the search is unknown.
         ModelError: something is missing, or does not fit.
     """
-    from peft import PeftModel
-
-    from jobtuner.models import load_quantized, load_tokenizer
+    from jobtuner.models import load_tokenizer
 
     settings = InferenceSettings.load(trained.folder)
-    quantization = QuantizationConfig.model_validate(settings.quantization)
-    source = str(trained.folder / "base") if trained.base_is_standin else trained.base
-    base = load_quantized(source, trained.settings.get("revision"), quantization)
     tokenizer = load_tokenizer(str(trained.folder / "tokenizer"))
-    model = PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
+    model = load_trained(trained, settings)
     prompts = LabelPrompts(tokenizer, taxonomy, settings)
     return LabelScorer(model, prompts, batch_size, search=search, k=k, memory_bytes=memory_bytes)
+
+
+def load_trained(trained: TrainedModel, settings: InferenceSettings) -> Any:
+    """The quantised base with the trained adapter on it, or the weights of full fine-tuning, as they were trained.
+
+    Raises:
+        ModelError: the base cannot be found or loaded.
+    """
+    from peft import PeftModel
+
+    from jobtuner.models import WEIGHTS_FOLDER, load_quantized
+
+    quantization = QuantizationConfig.model_validate(settings.quantization)
+    weights = trained.folder / WEIGHTS_FOLDER
+    if weights.is_dir():
+        return load_quantized(str(weights), None, quantization)
+    source = str(trained.folder / "base") if trained.base_is_standin else trained.base
+    base = load_quantized(source, trained.settings.get("revision"), quantization)
+    return PeftModel.from_pretrained(base, str(trained.folder / "adapter"), is_trainable=False)
 
 
 def load_prompts(folder: Path) -> LabelPrompts:

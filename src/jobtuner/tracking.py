@@ -7,7 +7,7 @@ A run of the pipeline is a parent run; each stage is a nested run of it. The tra
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,6 +18,7 @@ from jobtuner import __version__
 from jobtuner.config import Config
 from jobtuner.contracts import Contract, EvalReport, PreparedData
 from jobtuner.errors import TrackingError
+from jobtuner.provenance import provenance
 from jobtuner.run import Run
 from jobtuner.tracking_entries import DataUse, Entry, headline, recipe_parameters, result_entry, without_credentials
 
@@ -47,7 +48,12 @@ _KFP_TAGS = {  # tag names of KFP's own MLflow plugin (KEP-12862), so that its r
     "kfp.pipeline_id": "KFP_PIPELINE_ID",
     "kfp.pipeline_version_id": "KFP_PIPELINE_VERSION_ID",
 }
+_PIPELINE_TAG = "kfp.pipeline_run_id"
+_PARENT_TAG = "mlflow.parentRunId"
+_TAG_CHARS = 1000  # a message; the whole of it is in Kubeflow's own log
 _TRAINING = {"baseline", "train"}  # stages that fit to the prepared data; the others measure or check on it
+
+_WATCHED = {"train"}  # stages whose machine is recorded: the one that holds GPUs for hours
 
 _stage_run: ContextVar[str | None] = ContextVar("_stage_run", default=None)
 
@@ -66,11 +72,20 @@ class RunStore(Protocol):
     def open_nested(self, parent: str, name: str, tags: Mapping[str, str]) -> str:
         """Start a run below another one, in that one's experiment; return the new run's id."""
 
+    def parent(self, run_id: str) -> str | None:
+        """Id of the run below which this one was started, or None."""
+
+    def watched(self, run_id: str) -> AbstractContextManager[None]:
+        """Record processor, memory, network and GPUs of this machine in a run, for as long as the context is open."""
+
     def log(self, run_id: str, entry: Entry) -> None:
         """Add parameters, measurements, tags, files and a data set to a run."""
 
     def close(self, run_id: str, status: Status) -> None:
         """End a run."""
+
+    def find_open(self, experiment: str, tag: str, value: str) -> list[str]:
+        """Ids of the runs of an experiment that have this tag and have not ended; none where it does not exist."""
 
 
 @dataclass(frozen=True)
@@ -79,22 +94,63 @@ class Tracker:
 
     store: RunStore
 
-    def open_run(self, config: Config) -> str:
-        """Start the parent run of a pipeline run, with the whole recipe as parameters; return its id."""
+    def open_run(self, config: Config, pipeline_run: str = "") -> str:
+        """Start the parent run of a pipeline run, with the whole recipe as parameters; return its id.
+
+        Args:
+            config: the recipe.
+            pipeline_run: Kubeflow's id of the run, by which `finish_pipeline` finds it again; "" elsewhere.
+        """
+        tags = self._tags(config) | ({_PIPELINE_TAG: pipeline_run} if pipeline_run else {})
+        run_id = self.store.open(config.register_.experiment, config.name, tags)
+        self.store.log(run_id, Entry(params=recipe_parameters(config)))
+        return run_id
+
+    def adopt_run(self, run_id: str, config: Config) -> str:
+        """Take up a run that was opened elsewhere, in MLFLOW_RUN_ID; return the parent run's id.
+
+        KFP's MLflow plugin gives each task a run of its own below the pipeline's: then the pipeline's is the parent.
+        """
+        parent = self.store.parent(run_id)
+        if parent is None:
+            return run_id
+        self.store.log(parent, Entry(params=recipe_parameters(config), tags=self._tags(config)))
+        return parent
+
+    @staticmethod
+    def _tags(config: Config) -> dict[str, str]:
         tags = {
             "recipe": config.name,
             "jobtuner.version": __version__,
             "data.source": without_credentials(config.data.input or "generated"),
             "kfp.pipeline_run_id": "local",
         }
-        tags |= {tag: os.environ[name] for tag, name in _KFP_TAGS.items() if os.environ.get(name)}
-        run_id = self.store.open(config.register_.experiment, config.name, tags)
-        self.store.log(run_id, Entry(params=recipe_parameters(config)))
-        return run_id
+        return tags | provenance() | {tag: os.environ[name] for tag, name in _KFP_TAGS.items() if os.environ.get(name)}
 
     def close_run(self, run_id: str, status: Status) -> None:
         """End the parent run."""
         self.store.close(run_id, status)
+
+    def finish_pipeline(self, experiment: str, pipeline_run: str, status: Status, error: str = "") -> list[str]:
+        """End the parent run of a Kubeflow run, and the stages of it that were killed; again does nothing.
+
+        Args:
+            experiment: where it was opened.
+            pipeline_run: as for `open_run`.
+            status: how the Kubeflow run ended.
+            error: what Kubeflow says of it.
+
+        Returns:
+            Ids of the parent runs that were ended.
+        """
+        parents = self.store.find_open(experiment, _PIPELINE_TAG, pipeline_run)
+        for parent in parents:
+            for child in self.store.find_open(experiment, _PARENT_TAG, parent):
+                self.store.close(child, "KILLED")
+            if error:
+                self.store.log(parent, Entry(tags={"pipeline.error": error[:_TAG_CHARS]}))
+            self.store.close(parent, status)
+        return parents
 
     @contextmanager
     def stage(self, name: str, run: Run, inputs: Mapping[str, Path], sections: Sequence[str] = ()) -> Iterator[Record]:
@@ -112,7 +168,7 @@ class Tracker:
             TrackingError: the store cannot be reached or refuses.
             ContractError: the folder named "prepare" in `inputs` is no prepared data.
         """
-        run_id = os.environ.get(STAGE_RUN_VARIABLE) or self.store.open_nested(run.parent_id, name, {})
+        run_id = _opened_elsewhere(run.parent_id) or self.store.open_nested(run.parent_id, name, {})
         token = _stage_run.set(run_id)
 
         def record(contract: Contract, reused: bool) -> None:
@@ -121,10 +177,11 @@ class Tracker:
                 self.store.log(run.parent_id, Entry(metrics=headline(contract)))
 
         try:
-            tags = {"stage": name, "jobtuner.version": __version__}
+            tags = {"stage": name, "jobtuner.version": __version__, **provenance()}
             entry = Entry(params=recipe_parameters(run.config, *sections), tags=tags, data=_data_use(name, inputs))
             self.store.log(run_id, entry)
-            yield record
+            with self.store.watched(run_id) if name in _WATCHED else nullcontext():
+                yield record
         except BaseException as error:
             killed = isinstance(error, KeyboardInterrupt | SystemExit)
             with suppress(TrackingError):  # what went wrong in the stage is the error to report
@@ -134,6 +191,12 @@ class Tracker:
             self.store.close(run_id, "FINISHED")
         finally:
             _stage_run.reset(token)
+
+
+def _opened_elsewhere(parent: str) -> str | None:
+    """The run that was opened for this stage: by its caller, or for its task by KFP's MLflow plugin."""
+    task = os.environ.get("MLFLOW_RUN_ID")
+    return os.environ.get(STAGE_RUN_VARIABLE) or (task if task and task != parent else None)
 
 
 def _data_use(stage: str, inputs: Mapping[str, Path]) -> DataUse | None:
@@ -176,6 +239,15 @@ class MemoryRunStore:
         self.runs[run_id] = MemoryRun(self._run(parent).experiment, name, parent, dict(tags))
         return run_id
 
+    def parent(self, run_id: str) -> str | None:
+        """Id of the run below which this one was started."""
+        return self._run(run_id).parent
+
+    def watched(self, run_id: str) -> AbstractContextManager[None]:
+        """Record nothing: a run in memory has no machine to itself."""
+        self._run(run_id)
+        return nullcontext()
+
     def log(self, run_id: str, entry: Entry) -> None:
         """Add to a run.
 
@@ -196,6 +268,16 @@ class MemoryRunStore:
     def close(self, run_id: str, status: Status) -> None:
         """End a run."""
         self._run(run_id).status = status
+
+    def find_open(self, experiment: str, tag: str, value: str) -> list[str]:
+        """Ids of the runs of an experiment that have this tag and have not ended."""
+        return [
+            run_id
+            for run_id, run in self.runs.items()
+            if run.experiment == experiment
+            and run.status == "RUNNING"
+            and {**run.tags, _PARENT_TAG: run.parent}.get(tag) == value
+        ]
 
     def _run(self, run_id: str) -> MemoryRun:
         if run_id not in self.runs:

@@ -10,10 +10,10 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from jobtuner.errors import TrackingError
 from jobtuner.tracking_entries import DataUse, Entry, without_credentials
@@ -169,6 +169,33 @@ class MlflowRunStore:
             experiment = self._client.get_run(parent).info.experiment_id
             return self._create(experiment, name, {**tags, "mlflow.parentRunId": parent})
 
+    def parent(self, run_id: str) -> str | None:
+        """Id of the run below which this one was started."""
+        with guarded(self._uri):
+            parent: str | None = self._client.get_run(run_id).data.tags.get("mlflow.parentRunId")
+            return parent
+
+    @contextmanager
+    def watched(self, run_id: str) -> Iterator[None]:
+        """Record the machine in the run by MLflow's own monitor (system/…), GPUs where nvidia-ml-py is installed.
+
+        MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING=false turns it off, MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL sets the
+        seconds between two samples. What it cannot read or send it leaves out: it never ends a training.
+        """
+        from mlflow.exceptions import MlflowException
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor = None
+        if os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true").lower() not in {"false", "0"}:
+            with suppress(MlflowException, OSError):
+                monitor = cast("Any", SystemMetricsMonitor)(run_id, tracking_uri=self._uri)
+                monitor.start()
+        try:
+            yield
+        finally:
+            if monitor is not None:
+                monitor.finish()
+
     def _create(self, experiment: str, name: str, tags: Mapping[str, str]) -> str:
         return str(self._client.create_run(experiment, tags=dict(tags), run_name=name).info.run_id)
 
@@ -191,6 +218,15 @@ class MlflowRunStore:
         """End a run."""
         with guarded(self._uri):
             self._client.set_terminated(run_id, status)
+
+    def find_open(self, experiment: str, tag: str, value: str) -> list[str]:
+        """Ids of the runs of an experiment that have this tag and have not ended; none where it does not exist."""
+        wanted = f"tags.`{tag}` = '{value}' AND attributes.status = 'RUNNING'"
+        with guarded(self._uri):
+            known = self._client.get_experiment_by_name(experiment)
+            if known is None:
+                return []
+            return [str(run.info.run_id) for run in self._client.search_runs([known.experiment_id], wanted)]
 
 
 def _data_input(use: DataUse) -> "DatasetInput":

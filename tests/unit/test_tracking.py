@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 from jobtuner.config import load_config
 from jobtuner.contracts import Contract
 from jobtuner.errors import ContractError, TrackingError
-from jobtuner.run import Run
+from jobtuner.provenance import provenance
+from jobtuner.run import Run, resolve
 from jobtuner.tracking import MemoryRun, MemoryRunStore, RunStore, Tracker, connect, current_run_id
 from jobtuner.tracking_entries import Entry, Measurement, recipe_parameters, without_credentials
 from jobtuner.tracking_mlflow import MlflowRunStore, client
@@ -92,7 +94,7 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Service:
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*os.environ]:
-        if name.startswith("KFP_") or name == "JOBTUNER_STAGE_RUN_ID":
+        if name.startswith(("KFP_", "MLFLOW_")) or name == "JOBTUNER_STAGE_RUN_ID":
             monkeypatch.delenv(name)
 
 
@@ -121,6 +123,70 @@ def test_a_pipeline_run_is_tagged_as_kfp_tags_it(service: Service, monkeypatch: 
         "kfp.pipeline_id": "p1",
         "kfp.pipeline_version_id": "v1",
     }
+
+
+def test_a_pipeline_run_is_found_by_kubeflows_id_and_ended_once(service: Service) -> None:
+    mine, other = (service.tracker.open_run(CONFIG, pipeline_run=number) for number in ("kfp-1", "kfp-2"))
+    child = service.tracker.store.open_nested(mine, "train", {})
+    assert service.tracker.finish_pipeline("no such experiment", "kfp-1", "FAILED") == []
+    assert service.tracker.finish_pipeline("jobtuner", "kfp-1", "FAILED", "a pod was evicted") == [mine]
+    assert service.tracker.finish_pipeline("jobtuner", "kfp-1", "FINISHED") == []
+    assert [service.read(key).status for key in (mine, child, other)] == ["FAILED", "KILLED", "RUNNING"]
+    assert service.read(mine).tags["kfp.pipeline_run_id"] == "kfp-1"
+    assert service.read(mine).tags["pipeline.error"] == "a pod was evicted"
+
+
+def test_what_kfps_plugin_opened_is_used(service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It opens a run for the pipeline, below it one for each task, and hands each task its own."""
+    pipeline = service.tracker.store.open("jobtuner", "from KFP", {})
+    first, second = (service.tracker.store.open_nested(pipeline, name, {}) for name in ("resolve", "train"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", service.uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "1")
+    monkeypatch.setenv("MLFLOW_RUN_ID", first)
+    run = resolve("smoke", {}, tmp_path / "run")
+    assert run.parent_id == pipeline
+    assert service.read(pipeline).params["training.learning_rate"] == "0.0015"
+    assert service.read(pipeline).tags["recipe"] == "smoke"
+    monkeypatch.setenv("MLFLOW_RUN_ID", second)
+    with service.tracker.stage("train", run, {}, ("seed",)):
+        assert current_run_id() == second
+    assert service.read(second).params == {"seed": "17"}
+    assert sorted(service.children(pipeline)) == sorted([first, second])
+
+
+def test_a_run_that_is_not_nested_stays_the_parent(service: Service) -> None:
+    run_id = service.tracker.store.open("jobtuner", "opened by hand", {})
+    assert service.tracker.adopt_run(run_id, CONFIG) == run_id
+    assert service.read(run_id).params == {}
+
+
+def test_code_and_image_are_tags_of_the_run_and_of_each_stage(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBTUNER_GIT_COMMIT", "abc123")
+    monkeypatch.setenv("JOBTUNER_IMAGE", "registry.example.com/jobtuner@sha256:00")
+    run = service.open_run()
+    with service.tracker.stage("baseline", run, {}, ("seed",)):
+        pass
+    for each in (service.read(run.parent_id), service.only_child(run)):
+        assert each.tags["image"] == "registry.example.com/jobtuner@sha256:00"
+    assert provenance()["mlflow.source.git.commit"] == "abc123"
+    monkeypatch.delenv("JOBTUNER_GIT_COMMIT")
+    assert set(provenance()) <= {"mlflow.source.git.commit", "git.changed", "image"}
+
+
+def test_the_machine_is_recorded_while_a_model_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    service = _mlflow_service(fresh_tracker(tmp_path))
+    run = service.open_run()
+    with service.tracker.stage("train", run, {}, ("seed",)):
+        time.sleep(0.5)
+    assert "system/cpu_utilization_percentage" in service.only_child(run).metrics
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
+    silent = service.open_run()
+    with service.tracker.stage("train", silent, {}, ("seed",)):
+        time.sleep(0.3)
+    assert not service.only_child(silent).metrics
 
 
 def test_a_stage_is_a_nested_run_with_its_sections_and_its_data(service: Service, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from jobtuner.baseline.chat_stage import run_chat
 from jobtuner.config import Config
 from jobtuner.contracts import BaselineModel, PreparedData
 from jobtuner.errors import DataError
@@ -12,6 +13,7 @@ from jobtuner.linear.classifier import SETTINGS_FILE, WEIGHTS_FILE, BaselineClas
 from jobtuner.linear.taxonomy_rows import taxonomy_rows
 from jobtuner.progress import track
 from jobtuner.records import Example, read_jsonl
+from jobtuner.tasks import CHAT_TASKS
 from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["run"]
@@ -30,6 +32,8 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> BaselineMo
         DataError: the training split has fewer than two labels, or no n-gram is frequent enough; validation is empty.
         ModelError: baseline.kind is embeddings, and the encoder is not available.
     """
+    if config.task in CHAT_TASKS:
+        return run_chat(config, inputs, out_dir)
     prepared = PreparedData.load(inputs["prepare"])
     training = _examples(prepared, "train")
     validation = _examples(prepared, "validation")

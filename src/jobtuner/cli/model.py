@@ -1,8 +1,7 @@
-"""`jobtuner predict` and `jobtuner serve`: an exported model at work."""
+"""`jobtuner predict`: an exported model at work."""
 
 import json
 import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +15,6 @@ __all__ = ["add_to"]
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command("predict")(_predict)
-    app.command("serve")(_serve)
 
 
 def _predict(
@@ -57,22 +55,3 @@ def _show(text: str, answers: list[tuple[str, float]], taxonomy: Any, language: 
         from rich.console import Console
 
         show_prediction(Console(), text, titled)
-
-
-def _serve(
-    model: ModelOption = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
-    keys: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="JOBTUNER_KEYS", help="File of API keys (jobtuner keys add). Without it everybody may ask."
-        ),
-    ] = None,
-) -> None:
-    """Serve an exported model over HTTP until Ctrl-C."""
-    from jobtuner.serve.logs import log_as_json
-    from jobtuner.serve.server import serve
-
-    log_as_json()
-    serve(latest("export", "model") if model is None else Path(model), host, port, keys=keys)

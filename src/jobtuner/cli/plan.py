@@ -1,17 +1,20 @@
 """`jobtuner plan`: what fine-tuning would take, before anything is loaded."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobtuner.cli.options import SetOption, parse_overrides
+from jobtuner.cli.options import SetOption, latest, parse_overrides
 from jobtuner.errors import ConfigError
 
 if TYPE_CHECKING:
     from jobtuner.config import Config
     from jobtuner.train.plan import Plan
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "with_dry_run"]
 
 _PROMPT_TOKENS, _ANSWER_TOKENS = 30, 6  # around the ad; a code of four or five digits and the end of the turn
 
@@ -58,6 +61,45 @@ def _plan(
         typer.echo(line)
 
 
+def with_dry_run(command: Callable[..., None]) -> Callable[..., None]:
+    """The command of the stage train, which with `--dry-run` prints the plan of its recipe and data instead."""
+
+    def either(**options: Any) -> None:
+        if not options.pop("dry_run"):
+            if options["out"] is None:
+                raise ConfigError("--out is missing: the folder to write the result to (or --dry-run).")
+            command(**options)
+            return
+        _plan_of(options["run"], options["recipe"], options["settings"], options["prepare"] or latest("prepare"))
+
+    parameters = [
+        item.replace(default=None) if item.name == "out" else item for item in signature(command).parameters.values()
+    ]
+    kind = Annotated[bool, typer.Option("--dry-run", help="Print what it would take, as `jobtuner plan`, and stop.")]
+    parameters.append(Parameter("dry_run", Parameter.KEYWORD_ONLY, annotation=kind, default=False))
+    either.__annotations__ = {item.name: item.annotation for item in parameters}
+    either.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it
+    return either
+
+
+def _plan_of(run: Path | None, recipe: str | None, settings: list[str] | None, prepare: Path) -> None:
+    """The plan of a recipe, or of a run's; on the prepared data where there are some."""
+    import tempfile
+
+    from jobtuner.config import load_config
+    from jobtuner.run import Run
+
+    config = load_config(recipe, parse_overrides(settings)) if recipe else Run.load(run or latest("run")).config
+    rows, examples = prepare / "train.jsonl", None
+    if rows.is_file():
+        with rows.open(encoding="utf-8") as stream:
+            examples = sum(1 for _ in stream)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{config.name}.json"  # JSON is YAML
+        config.save(path)
+        _plan(recipe=f"{path.rename(path.with_suffix('.yaml'))}", examples=examples)
+
+
 def _generated(config: "Config") -> int:
     """Training examples that the generator makes for this recipe."""
     from jobtuner.prepare.synthesize import generated_count
@@ -71,10 +113,13 @@ def _lines(plan: "Plan", examples: int, tokens: int, seconds: float | None, pric
     from jobtuner.display import duration
 
     share = plan.trainable_parameters / plan.total_parameters
+    each = f", on each of {plan.processes} GPUs" if plan.processes > 1 else ""
+    loading = "the whole base, on each GPU for a moment before it is cut"
     lines = [
         f"parameters   {plan.total_parameters:,}, of which trainable {plan.trainable_parameters:,} ({share:.2%})",
         *(f"  {_size(count):>11}  {part}" for part, count in plan.memory.items() if count),
-        f"  {_size(plan.peak_bytes):>11}  in all; on a GPU its CUDA context comes on top",
+        f"  {_size(sum(plan.memory.values())):>11}  in all{each}; on a GPU its CUDA context comes on top",
+        *([f"  {_size(plan.loading_bytes):>11}  {loading}"] if plan.loading_bytes else []),
         f"examples     {examples:,} of {tokens:,} tokens; {plan.tokens:,} tokens in {plan.steps:,} optimizer steps",
         f"computation  {plan.flops:.3g} useful floating-point operations",
     ]

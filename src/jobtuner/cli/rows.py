@@ -147,12 +147,10 @@ def _local(folder: Path, settings: Mapping[str, Any]) -> "tuple[Predictor, Taxon
 def _like_model(
     client: Any, served: str | None, folder: Path, settings: Mapping[str, Any]
 ) -> "tuple[Predictor, Taxonomy]":
-    from jobtuner.evaluate.predict import ask_like_model
-    from jobtuner.scoring import TAXONOMY_FILE
-    from jobtuner.taxonomy import Taxonomy
+    from jobtuner.served import ServedModel
 
-    predictor = ask_like_model(client, client.model(served), folder, **settings)
-    return predictor, Taxonomy.load(folder / TAXONOMY_FILE)
+    predictor = ServedModel(client, client.model(served), folder, **settings)
+    return predictor, predictor.taxonomy
 
 
 def _for_taxonomy(

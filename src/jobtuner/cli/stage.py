@@ -11,6 +11,7 @@ import typer
 
 from jobtuner.cli.baseline import baseline_group
 from jobtuner.cli.options import SetOption, latest, parse_overrides
+from jobtuner.cli.plan import with_dry_run
 from jobtuner.cli.rows import with_rows
 from jobtuner.errors import ConfigError, Interrupted
 
@@ -48,7 +49,7 @@ def add_to(app: typer.Typer) -> None:
         if name == "baseline":  # the one stage whose model is of use without a pipeline
             app.add_typer(baseline_group(command, text), name=name, rich_help_panel="One stage")
         else:
-            told = with_rows(command) if name == "evaluate" else command
+            told = {"evaluate": with_rows, "train": with_dry_run}.get(name, lambda same: same)(command)
             app.command(name, help=text, rich_help_panel="One stage")(told)
 
 
@@ -57,6 +58,9 @@ def _command(name: str, inputs: tuple[str, ...]) -> Callable[..., None]:
 
     def command(**options: Any) -> None:
         folders = {stage: options[stage] or latest(stage) for stage in inputs}
+        if name == "train" and _follows():
+            _follow(options["run"], options["recipe"], options["settings"], folders["prepare"])
+            return
         check_out(options["out"], folders)
         with run_folder(options["run"], options["recipe"], options["settings"]) as run:
             _run_one(name, run, folders, options["out"])
@@ -82,6 +86,23 @@ def _run_one(name: str, run: Path, inputs: Mapping[str, Path], out: Path) -> Non
 
     contract = run_stage(name, run, inputs, out)
     typer.echo(f"{type(contract).__name__} in {out}")
+
+
+def _follows() -> bool:
+    """Whether another process, here or on another machine, leads the training: it records, and writes the result."""
+    return any(os.environ.get(name, "0") not in {"", "0"} for name in ("RANK", "PET_NODE_RANK"))
+
+
+def _follow(run: Path | None, recipe: str | None, settings: list[str] | None, prepare: Path) -> None:
+    import tempfile
+
+    from jobtuner.config import load_config
+    from jobtuner.run import Run
+    from jobtuner.train.stage import take_part
+
+    config = load_config(recipe, parse_overrides(settings)) if recipe else Run.load(run or latest("run")).config
+    with tempfile.TemporaryDirectory() as scratch:
+        take_part(config, prepare, Path(scratch))
 
 
 def check_out(out: Path, inputs: Mapping[str, Path]) -> None:

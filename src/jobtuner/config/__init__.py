@@ -5,6 +5,7 @@ reported at once, and the result travels through a run as one JSON artifact.
 """
 
 from jobtuner.config.baseline import BaselineConfig
+from jobtuner.config.chat import ChatColumns, ChatConfig
 from jobtuner.config.data import (
     CleanConfig,
     Columns,
@@ -15,15 +16,21 @@ from jobtuner.config.data import (
     SplitConfig,
     TaxonomyConfig,
 )
+from jobtuner.config.hardware import HardwareConfig
+from jobtuner.config.kserve import KServeConfig
 from jobtuner.config.model import STANDIN, LoraSettings, ModelConfig, QuantizationConfig, StandinConfig
+from jobtuner.config.monitor import MonitorConfig, RetrainConfig
 from jobtuner.config.quality import LeakageConfig, RuleConfig
 from jobtuner.config.recipe import Config, load_config, recipe_names
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
+from jobtuner.config.reporting import ReportingConfig
 from jobtuner.config.training import CheckpointConfig, TrainingConfig
 
 __all__ = [
     "STANDIN",
     "BaselineConfig",
+    "ChatColumns",
+    "ChatConfig",
     "CheckpointConfig",
     "CleanConfig",
     "Columns",
@@ -35,12 +42,17 @@ __all__ = [
     "ExportConfig",
     "GateConfig",
     "GenerateConfig",
+    "HardwareConfig",
+    "KServeConfig",
     "LeakageConfig",
     "LoraSettings",
     "ModelConfig",
+    "MonitorConfig",
     "PromptConfig",
     "QuantizationConfig",
     "RegisterConfig",
+    "ReportingConfig",
+    "RetrainConfig",
     "RuleConfig",
     "SplitConfig",
     "StandinConfig",

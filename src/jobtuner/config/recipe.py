@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from jobtuner.config.baseline import BaselineConfig
+from jobtuner.config.chat import ChatConfig
 from jobtuner.config.data import (
     CleanConfig,
     DataConfig,
@@ -20,13 +21,18 @@ from jobtuner.config.data import (
     SplitConfig,
     TaxonomyConfig,
 )
+from jobtuner.config.hardware import HardwareConfig
 from jobtuner.config.model import LoraSettings, ModelConfig, QuantizationConfig
+from jobtuner.config.monitor import MonitorConfig
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
+from jobtuner.config.reporting import ReportingConfig
 from jobtuner.config.section import Section
 from jobtuner.config.training import CheckpointConfig, TrainingConfig
 from jobtuner.errors import ConfigError
 
 __all__ = ["Config", "load_config", "recipe_names"]
+
+_TEXT_TASKS = frozenset({"skills", "cover_letter", "instruct"})
 
 
 class Config(Section):
@@ -35,24 +41,28 @@ class Config(Section):
     name: str
     """Name of the recipe."""
     seed: int = Field(default=17, ge=0, lt=2**32)
-    task: Literal["occupation"] = "occupation"
+    task: Literal["occupation", "skills", "cover_letter", "instruct"] = "occupation"
     data: DataConfig = DataConfig()
     taxonomy: TaxonomyConfig = TaxonomyConfig()
     clean: CleanConfig = CleanConfig()
     deduplicate: DeduplicateConfig = DeduplicateConfig()
     split: SplitConfig = SplitConfig()
     prompt: PromptConfig = PromptConfig()
+    chat: ChatConfig = ChatConfig()
     baseline: BaselineConfig = BaselineConfig()
     model: ModelConfig = ModelConfig()
     quantization: QuantizationConfig = QuantizationConfig()
     lora: LoraSettings = LoraSettings()
     training: TrainingConfig = TrainingConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    hardware: HardwareConfig = HardwareConfig()
+    reporting: ReportingConfig = ReportingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     gate: GateConfig = GateConfig()
     register_: RegisterConfig = Field(default=RegisterConfig(), alias="register")
     export: ExportConfig = ExportConfig()
     deploy: DeployConfig = DeployConfig()
+    monitor: MonitorConfig = MonitorConfig()
 
     @field_validator("name")
     @classmethod
@@ -60,6 +70,47 @@ class Config(Section):
         if not value or not value.replace("_", "").replace("-", "").replace(".", "").isalnum():
             raise ValueError(f"'{value}' may hold letters, digits, '.', '_' and '-' only")
         return value
+
+    @model_validator(mode="after")
+    def _settings_of_the_task(self) -> Self:
+        """What a task does not read may not be set: it would be ignored."""
+        unread = ("taxonomy", "baseline") if self.task in _TEXT_TASKS else ("chat",)
+        sections = {name: getattr(self, name) for name in unread}
+        changed = [
+            name
+            for name, section in sections.items()
+            if section.model_dump(mode="json") != type(section)().model_dump(mode="json")
+        ]
+        if changed:
+            raise ValueError(f"the task {self.task} reads no section {' or '.join(changed)}: leave it out")
+        if self.task in _TEXT_TASKS and self.training.best_by in {"label_accuracy", "macro_f1"}:
+            raise ValueError(
+                f"the task {self.task} answers with no labels: training.best_by {self.training.best_by} cannot be "
+                "measured; accepted with it: loss, accuracy"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sections_go_together(self) -> Self:
+        full, sharded = self.training.method == "full", self.hardware.sharding != "none"
+        by_labels = self.training.best_by in {"label_accuracy", "macro_f1"}
+        rules = {
+            f"training.method full trains the weights themselves, which quantization.type {self.quantization.type} "
+            "freezes in 4 bits; accepted with it: quantization.type none (and double false)": (
+                full and self.quantization.type != "none"
+            ),
+            "training.method full has no adapter and would ignore the section lora: leave it out, or override it with "
+            "lora={}": full and self.lora != LoraSettings(),
+            "hardware.sharding fsdp cuts a frozen base; accepted with training.method full: none": full and sharded,
+            f"training.best_by {self.training.best_by} is not measured on a base in parts; accepted with "
+            "hardware.sharding fsdp: loss, accuracy": sharded and by_labels,
+            "training.torch_compile does not go with hardware.sharding fsdp; set one of them off": (
+                sharded and self.training.torch_compile
+            ),
+        }
+        if wrong := [message for message, broken in rules.items() if broken]:
+            raise ValueError("; ".join(wrong))
+        return self
 
     def save(self, path: Path) -> None:
         """Write the config as JSON, the form in which it travels through a run."""
@@ -164,6 +215,8 @@ def _explain(error: ValidationError, where: str) -> str:
             lines.append(f"  {key}: unknown key.{_near_key(item['loc'])}")
         elif item["type"] == "missing":
             lines.append(f"  {key}: is missing.")
+        elif not key:
+            lines += [f"  {mistake}." for mistake in item["msg"].removeprefix("Value error, ").split("; ")]
         else:
             lines.append(f"  {key}: got {item['input']!r}; {item['msg']}.")
     count = len(lines)

@@ -12,6 +12,9 @@ __all__ = ["CheckpointConfig", "TrainingConfig"]
 class TrainingConfig(Section):
     """The fine-tuning run."""
 
+    method: Literal["lora", "full"] = "lora"
+    """lora: an adapter on the frozen base; on 4 bits that is QLoRA, with quantization.type none plain LoRA. full: all
+    weights of the base, for small models: 16 bytes a parameter with AdamW. Needs quantization.type none."""
     epochs: Annotated[float, Field(gt=0.0)] = 3.0
     max_steps: Count | None = None
     """Optimizer steps at most; None: as many as the epochs need."""
@@ -46,13 +49,19 @@ class TrainingConfig(Section):
     """eager and flash_attention_2 (a GPU, the package flash-attn) need packing none: packs have their own, on SDPA."""
     optimizer: Literal["adamw_torch", "adamw_torch_fused", "adamw_8bit", "paged_adamw_8bit"] = "adamw_torch"
     """paged_adamw_8bit moves its state to the host when the GPU is full; it needs a GPU."""
+    liger: bool = False
+    """Liger's fused kernels for norms, rotary positions and the MLP; needs a GPU and the package liger-kernel."""
+    torch_compile: bool = False
+    """Compile each layer with torch.compile: the first steps take minutes, the others less time. Needs Triton on a GPU,
+    a C++ compiler on a CPU."""
     evaluate_every: Count | None = None
     """Optimizer steps between two measurements on validation examples; None: only at the end."""
     evaluate_rows: Count = 512
     """Validation examples of such a measurement at most; the one at the end takes all."""
-    best_by: Literal["loss", "accuracy"] | None = None
-    """Keep the adapter of the best measurement, by loss or by the share of answers that are right token for token;
-    None: the last one. Needs evaluate_every."""
+    best_by: Literal["loss", "accuracy", "label_accuracy", "macro_f1"] | None = None
+    """Keep the weights of the best measurement; None: the last ones. loss: of the answers' tokens; accuracy: share of
+    answers right token for token; label_accuracy, macro_f1: of the likeliest label, by exact scores of all labels as in
+    the evaluation, which takes as long as reading each prompt and the taxonomy's trie. Needs evaluate_every."""
     patience: Count | None = None
     """Stop after this many measurements in a row without a better one; None: never. Needs best_by."""
 

@@ -1,7 +1,6 @@
 """Whatever gives every label a probability: the trained model here, or one that a server answers for."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -17,7 +16,7 @@ from jobtuner.taxonomy import Taxonomy
 if TYPE_CHECKING:
     from jobtuner.labels.endpoint import EndpointPredictor
 
-__all__ = ["Predictor", "ask_for_taxonomy", "ask_like_model", "load_predictor"]
+__all__ = ["Predictor", "ask_for_taxonomy", "load_predictor"]
 
 
 class Predictor(Protocol):
@@ -51,36 +50,6 @@ def load_predictor(trained: TrainedModel, config: Config, taxonomy: Taxonomy) ->
         k=settings.top_k,
         memory_bytes=settings.scoring_memory_mib << 20,
     )
-
-
-def ask_like_model(
-    client: CompletionsClient, served: str, folder: Path, *, search: Search, k: int, concurrency: int
-) -> "EndpointPredictor":
-    """A server that answers for an exported model: the prompts, labels and temperature are that model's.
-
-    Args:
-        client: the server.
-        served: the server's name for the model.
-        folder: the exported model; its weights are not read.
-        search: which labels are scored exactly, as in `scoring.LabelScorer`.
-        k: labels that the search "top" proves.
-        concurrency: ads under way at once.
-
-    Raises:
-        ConfigError: the search is unknown.
-        ModelError: the folder holds no exported model.
-    """
-    from jobtuner.labels.endpoint import EndpointPredictor
-    from jobtuner.labels.endpoint_tokens import TokenQuestions
-    from jobtuner.scoring import load_prompts
-
-    prompts = load_prompts(folder)
-
-    def ask(text: str) -> TokenQuestions:
-        return TokenQuestions(client, served, prompts.layout, prompts.prompts([text])[0])
-
-    temperature = prompts.settings.temperature
-    return EndpointPredictor(prompts.labels, ask, search=search, k=k, concurrency=concurrency, temperature=temperature)
 
 
 def ask_for_taxonomy(

@@ -7,13 +7,15 @@ in Markdown every character with a meaning is escaped.
 import base64
 import html
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jobtuner.evaluate.charts import CHARTS, draw_charts
 from jobtuner.evaluate.results import Comparison
 from jobtuner.evaluate.tables import cards, report_tables, verdict
 
-__all__ = ["STANDIN_NOTE", "write_report"]
+__all__ = ["STANDIN_NOTE", "render", "write_report"]
 
 STANDIN_NOTE = "The base model is the stand-in: these scores show that the pipeline works, not what Qwen2.5 can do."
 
@@ -22,18 +24,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]#|~!])")
 
 def write_report(result: Comparison, folder: Path) -> None:
     """Write report.html, report.md and the pictures into the folder."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-
     draw_charts(result, folder)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["markdown"] = _escape_markdown
     facts = {
         "base": "the stand-in" if result.base_is_standin else result.base,
         "cards": cards(result),
@@ -43,6 +34,22 @@ def write_report(result: Comparison, folder: Path) -> None:
         "tables": report_tables(result),
         "verdict": verdict(result),
     }
+    render(facts, folder)
+
+
+def render(facts: Mapping[str, Any], folder: Path) -> None:
+    """Write report.html and report.md from the facts that the templates name."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["markdown"] = _escape_markdown
     for name in ("report.html", "report.md"):
         (folder / name).write_text(environment.get_template(name).render(facts), encoding="utf-8")
 

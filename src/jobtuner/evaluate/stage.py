@@ -2,20 +2,25 @@
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from jobtuner.cascade import BASELINE_FOLDER, CascadeSettings
 from jobtuner.config import Config
 from jobtuner.contracts import BaselineModel, EvalReport, PreparedData, TrainedModel
 from jobtuner.errors import ContractError, DataError
+from jobtuner.evaluate.chat_stage import run_chat
 from jobtuner.evaluate.predict import Predictor, load_predictor
 from jobtuner.evaluate.report import write_report
 from jobtuner.evaluate.results import Comparison, Evaluated, Settings, compare, evaluate_predictor
-from jobtuner.linear.classifier import BaselineClassifier
+from jobtuner.linear.classifier import SETTINGS_FILE, WEIGHTS_FILE, BaselineClassifier
 from jobtuner.records import Example, read_jsonl, write_jsonl
+from jobtuner.router import curve
+from jobtuner.tasks import CHAT_TASKS
 from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["evaluate", "run"]
@@ -34,11 +39,14 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> EvalReport
         DataError: the test or validation split is empty.
         ModelError: a model cannot be loaded, or gives NaN.
     """
+    if config.task in CHAT_TASKS:
+        return run_chat(config, inputs, out_dir)
     prepared, trained = PreparedData.load(inputs["prepare"]), TrainedModel.load(inputs["train"])
     reference = BaselineModel.load(inputs["baseline"])
     _check_same_data(prepared, trained, reference)
     taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
     baseline = BaselineClassifier.load(reference.folder)
+    _keep_baseline(reference, out_dir)
     model = load_predictor(trained, config, taxonomy)
     return evaluate(config, prepared, trained, taxonomy, model=model, baseline=baseline, out_dir=out_dir)
 
@@ -98,6 +106,14 @@ def _check_same_data(prepared: PreparedData, *models: TrainedModel | BaselineMod
             )
 
 
+def _keep_baseline(reference: BaselineModel, out_dir: Path) -> None:
+    """The baseline goes with its evaluation, so that a server finds beside the model what answers before it."""
+    folder = out_dir / BASELINE_FOLDER
+    folder.mkdir(exist_ok=True)
+    for name in (SETTINGS_FILE, WEIGHTS_FILE):
+        shutil.copyfile(reference.folder / name, folder / name)
+
+
 def _examples(prepared: PreparedData, split: str, limit: int | None) -> list[Example]:
     """The examples of a split in file order; with a limit, those with the first SHA-256 of their id."""
     path = prepared.folder / f"{split}.jsonl"
@@ -125,6 +141,14 @@ def _write_results(result: Comparison, validation_rows: int, out_dir: Path) -> N
     _write_json(out_dir / "metrics.json", document)
     calibration = {name: _calibration(side) for name, side in sides.items()}
     _write_json(out_dir / "calibration.json", {"validation_examples": validation_rows, **calibration})
+    (out_dir / BASELINE_FOLDER).mkdir(exist_ok=True)
+    _cascade_settings(result).save(out_dir / BASELINE_FOLDER)
+
+
+def _cascade_settings(result: Comparison) -> CascadeSettings:
+    held, model = result.baseline.held, result.model.held
+    points = curve(held.confidence, held.right, model.right)
+    return CascadeSettings(result.baseline.temperature, result.cascade.point.threshold, len(held.right), points)
 
 
 def _calibration(side: Evaluated) -> dict[str, Any]:

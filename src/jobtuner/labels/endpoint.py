@@ -40,7 +40,7 @@ class EndpointPredictor:
         ask: from an ad's text to the questions about it.
         search: as in `scoring.LabelScorer`; "exact" asks for every branching node of the trie.
         k: labels that "top" proves.
-        concurrency: ads under way at once.
+        concurrency: ads under way at once, over all callers.
         temperature: divides the log-probabilities before they are renormalised.
 
     Raises:
@@ -60,7 +60,8 @@ class EndpointPredictor:
         check_search(search, k)
         self.labels = list(labels)
         self._ask, self._search, self._k = ask, search, k
-        self._concurrency, self._temperature = concurrency, temperature
+        self._temperature = temperature
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="asking")  # its threads start when needed
 
     def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Log-probabilities, shape [len(texts), labels]; the exponentials of a row sum to 1.
@@ -70,8 +71,7 @@ class EndpointPredictor:
         """
         if not texts:
             return np.zeros((0, len(self.labels)), dtype=np.float32)
-        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="asking") as pool:
-            rows = list(pool.map(self._one, texts))
+        rows = list(self._pool.map(self._one, texts))
         return apply_temperature(np.stack(rows).astype(np.float32), self._temperature)
 
     def _one(self, text: str) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from jobtuner.config import Config
 from jobtuner.contracts import PreparedData, PreparedShard
 from jobtuner.errors import ContractError, DataError
+from jobtuner.prepare.chat_stage import run_chat
 from jobtuner.prepare.merge import MergedRows, decide
 from jobtuner.prepare.parts import PART_PATTERN, numbered, read_part
 from jobtuner.prepare.phrases import load_phrases
@@ -22,6 +23,7 @@ from jobtuner.prepare.synthesize import generate_ads, generated_count
 from jobtuner.prepare.workshop import clean_into, cleaned, settings_key
 from jobtuner.records import JobAd
 from jobtuner.storage import fetch
+from jobtuner.tasks import CHAT_TASKS
 from jobtuner.taxonomy import Taxonomy, load_taxonomy
 
 __all__ = ["GENERATED", "load_labels", "read_source", "run", "run_merge", "run_shard", "shard_of"]
@@ -44,6 +46,8 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> PreparedDa
     """
     if inputs:
         raise DataError(f"prepare reads no other stage; it got {sorted(inputs)}.")
+    if config.task in CHAT_TASKS:
+        return run_chat(config, out_dir)
     with tempfile.TemporaryDirectory() as downloads:
         taxonomy = load_labels(config, Path(downloads))
         rows = numbered(read_source(config, Path(downloads)))

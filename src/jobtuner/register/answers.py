@@ -112,6 +112,8 @@ class Answers:
             rows = [Answer(**dict(zip(columns, row, strict=True))) for row in document["rows"]]
             return cls.of(document["data_fingerprint"], rows)
         except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, KeyError) and "task" in document:
+                raise ContractError(f"{path} holds texts, of the task {document['task']}, and no labels.") from error
             raise ContractError(f"{path} holds no readable answers ({error}). Register the model again.") from error
 
     def cover(self, other: Self) -> bool:

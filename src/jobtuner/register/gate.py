@@ -30,6 +30,9 @@ class Challenger:
     """Share of prompts on which the merged model answers as base and adapter do; None: unknown."""
     rolled_back: str = ""
     """Why and when this very model was taken back from being champion; empty: it was not."""
+    text_metric: str = ""
+    """Of a task that answers in text: the metric that is judged, over all examples and a language. Empty: the recipe's
+    metric, accuracy a language and a level, and calibration."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,10 @@ def decide(
         found.append(_unmeasured(challenger, champion, config))
     for name, rival in rivals.items():
         found += _slices("language", name, challenger, rival, config.max_language_loss)
-        found += _slices("level", name, challenger, rival, config.max_level_loss)
-    found += _calibration(challenger, rivals.get("champion"), config)
+        if not challenger.text_metric:
+            found += _slices("level", name, challenger, rival, config.max_level_loss)
+    if not challenger.text_metric:
+        found += _calibration(challenger, rivals.get("champion"), config)
     found += [_examples(challenger, config), _same_prompt(challenger), _merged(challenger, config)]
     if challenger.rolled_back:
         found.append(_taken_back(challenger))
@@ -141,7 +146,8 @@ def _examples(challenger: Challenger, config: GateConfig) -> Comparison:
 
 
 def _gain(name: str, challenger: Challenger, rival: Rival, config: GateConfig) -> Comparison:
-    metric, title = config.metric, f"{config.metric} against the {name}"
+    metric = challenger.text_metric or config.metric
+    title = f"{metric} against the {name}"
     ours, theirs = _number(challenger.metrics, metric), _number(rival.metrics, metric)
     gain = rival.gain
     if ours is None or theirs is None or gain is None or not math.isfinite(gain.low + gain.high):
@@ -165,7 +171,8 @@ def _smaller(rival: Rival) -> bool:
 
 
 def _unmeasured(challenger: Challenger, champion: Unmeasured, config: GateConfig) -> Comparison:
-    ours, title = _number(challenger.metrics, config.metric), f"{config.metric} against the champion"
+    metric = challenger.text_metric or config.metric
+    ours, title = _number(challenger.metrics, metric), f"{metric} against the champion"
     told = f"The champion, version {champion.version}, could not be measured on this test data: {champion.reason}"
     if config.ignore_unmeasurable_champion:
         sentence = f"{told} gate.ignore_unmeasurable_champion is set: the challenger stands against the baseline alone."
@@ -192,28 +199,31 @@ def _slices(kind: str, name: str, challenger: Challenger, rival: Rival, allowed:
         if all(count is not None and count < MIN_SLICE_EXAMPLES for count in counts):
             few.append(key)
         else:
-            yield _slice(key if kind == "language" else f"level {key}", name, mine, reference, -allowed)
+            title, metric = key if kind == "language" else f"level {key}", challenger.text_metric or "accuracy"
+            yield _slice(title, metric, name, mine, reference, -allowed)
     if few:
         sentence = f"Not judged against the {name}, fewer than {MIN_SLICE_EXAMPLES} test examples: {', '.join(few)}."
         yield Comparison(f"{kind}s with few examples, {name}", None, None, -allowed, True, sentence)
 
 
-def _slice(title: str, name: str, mine: Mapping[str, Any], reference: Mapping[str, Any], limit: float) -> Comparison:
-    ours, theirs = _number(mine, "accuracy"), _number(reference, "accuracy")
+def _slice(
+    title: str, metric: str, name: str, mine: Mapping[str, Any], reference: Mapping[str, Any], limit: float
+) -> Comparison:
+    ours, theirs = _number(mine, metric), _number(reference, metric)
     if _number(mine, "n") != _number(reference, "n") or _number(mine, "n") is None:
         passed = False
         counts = f"challenger on {_count(mine)}, {name} on {_count(reference)} examples"
         sentence = f"{title}: {counts}; they cannot be compared."
     elif ours is None or theirs is None:
         passed = False
-        sentence = f"{title}: accuracy of challenger {_show(ours)}, {name} {_show(theirs)}; they cannot be compared."
+        sentence = f"{title}: {metric} of challenger {_show(ours)}, {name} {_show(theirs)}; they cannot be compared."
     else:
         passed = ours - theirs >= limit - _ROUNDING
         sentence = (
-            f"{title}: accuracy of challenger {ours:.4f}, {name} {theirs:.4f}, change {ours - theirs:+.4f}; "
+            f"{title}: {metric} of challenger {ours:.4f}, {name} {theirs:.4f}, change {ours - theirs:+.4f}; "
             f"a loss of up to {-limit:.4f} is allowed."
         )
-    return Comparison(f"accuracy in {title} against the {name}", ours, theirs, limit, passed, sentence)
+    return Comparison(f"{metric} in {title} against the {name}", ours, theirs, limit, passed, sentence)
 
 
 def _count(metrics: Mapping[str, Any]) -> str:
@@ -249,7 +259,8 @@ def _merged(challenger: Challenger, config: GateConfig) -> Comparison:
     ours = _number({"agreement": challenger.label_agreement}, "agreement")
     passed = ours is not None and ours >= config.min_merge_agreement - _ROUNDING
     sentence = (
-        f"Merged weights give the answer of base and adapter on a share of {_show(ours)} of the prompts; at least "
+        f"Merged weights give the answer of base and adapter on a share of {_show(ours)} of the "
+        f"{'answer tokens' if challenger.text_metric else 'prompts'}; at least "
         f"{config.min_merge_agreement:.4f} is needed."
     )
     return Comparison("merged weights", ours, None, config.min_merge_agreement, passed, sentence)

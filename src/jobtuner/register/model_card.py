@@ -81,7 +81,7 @@ def model_card(
     parts = [
         f"# {config.register_.model_name}",
         _STANDIN if trained.base_is_standin else "",
-        f"QLoRA adapter on `{trained.base}`. Recipe `{config.name}`, seed {config.seed}.",
+        f"{_kind(config)} `{trained.base}`. Recipe `{config.name}`, seed {config.seed}.",
         f"Fingerprint of the model: `{trained.fingerprint}`.",
         "## Intended use",
         _INTENDED_USE,
@@ -121,6 +121,12 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     return "not measured" if value is None else str(value)
+
+
+def _kind(config: Config) -> str:
+    if config.training.method == "full":
+        return "All weights fine-tuned, from"
+    return "LoRA adapter on" if config.quantization.type == "none" else "QLoRA adapter on"
 
 
 def _data(prepared: PreparedData) -> str:

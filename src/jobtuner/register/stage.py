@@ -4,14 +4,19 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from jobtuner.chat_metrics import HEADLINES, measure_chats, pair_chats
 from jobtuner.config import Config
 from jobtuner.contracts import CONTRACT_FILE, EvalReport, ExportedModel, ModelVersion, PreparedData, TrainedModel
 from jobtuner.errors import ContractError, ModelError, TrackingError
+from jobtuner.models import WEIGHTS_FOLDER
+from jobtuner.records import ChatAnswer, read_jsonl
 from jobtuner.register.answers import ANSWERS_FILE, Answers, measure, paired
 from jobtuner.register.champion import Load, champion_answers, champion_parameters
+from jobtuner.register.chat_answers import ChatAnswers, champion_chats
+from jobtuner.register.chat_card import chat_model_card
 from jobtuner.register.gate import Challenger, Decision, Rival, Unmeasured, decide
 from jobtuner.register.model_card import model_card
 from jobtuner.register.promotion import promote
@@ -28,6 +33,7 @@ from jobtuner.register.registry import (
 )
 from jobtuner.run import local_tracking_uri
 from jobtuner.scoring import InferenceSettings, load_adapted
+from jobtuner.tasks import CHAT_TASKS
 from jobtuner.tracking import current_run_id
 from jobtuner.tracking_entries import recipe_parameters, without_credentials
 
@@ -136,27 +142,86 @@ def _judge(
     config: Config, given: _Inputs, registry: Registry, out_dir: Path, load: Load
 ) -> tuple[Decision, str | None, str]:
     """Compare, decide, and write everything about it; the decision, the version of the champion, and decision.json."""
-    report = given.report
-    ours = Answers.of_report(report, given.prepared)
-    theirs = Answers.of_report(report, given.prepared, "baseline_predictions.jsonl")
-    if len(ours.rows) != report.examples:
-        raise ContractError(
-            f"The report in {report.folder} counts {report.examples} test ads, its predictions answer "
-            f"{len(ours.rows)}. Run the stage evaluate again."
-        )
     versions = registry.versions(config.register_.model_name)
     champion = _champion(versions, given.trained)
-    baseline = _rival(config, ours, theirs, report.baseline)
-    rival = None if champion is None else _champion_rival(config, given, ours, registry, champion, out_dir, load)
-    decision = decide(_challenger(given, ours, versions), baseline, rival, config.gate)
+    if config.task in CHAT_TASKS:
+        decision, card = _judge_chats(config, given, registry, versions, champion, out_dir)
+    else:
+        decision, card = _judge_labels(config, given, registry, versions, champion, out_dir, load)
     text = _decision_json(config, decision, champion, given)
     (out_dir / "decision.json").write_text(text, encoding="utf-8")
-    card = model_card(config, given.prepared, given.trained, report, decision, ours, theirs)
     (out_dir / _CARD).write_text(card, encoding="utf-8")
-    ours.save(out_dir / ANSWERS_FILE)
     settings = json.dumps(recipe_parameters(config), ensure_ascii=False, indent=1, sort_keys=True)
     (out_dir / SETTINGS_FILE).write_text(settings, encoding="utf-8")
     return decision, None if champion is None else champion.version, text
+
+
+def _judge_labels(
+    config: Config,
+    given: _Inputs,
+    registry: Registry,
+    versions: list[RegisteredModel],
+    champion: RegisteredModel | None,
+    out_dir: Path,
+    load: Load,
+) -> tuple[Decision, str]:
+    """The decision and the model card; the answers are written."""
+    report = given.report
+    ours = Answers.of_report(report, given.prepared)
+    theirs = Answers.of_report(report, given.prepared, "baseline_predictions.jsonl")
+    _check_count(report, len(ours.rows))
+    baseline = _rival(config, ours, theirs, report.baseline)
+    rival = None if champion is None else _champion_rival(config, given, ours, registry, champion, out_dir, load)
+    decision = decide(_challenger(given, len(ours.rows), versions), baseline, rival, config.gate)
+    ours.save(out_dir / ANSWERS_FILE)
+    return decision, model_card(config, given.prepared, given.trained, report, decision, ours, theirs)
+
+
+def _judge_chats(
+    config: Config,
+    given: _Inputs,
+    registry: Registry,
+    versions: list[RegisteredModel],
+    champion: RegisteredModel | None,
+    out_dir: Path,
+) -> tuple[Decision, str]:
+    """As `_judge_labels`, for tasks that answer in text."""
+    report, task = given.report, config.task
+    ours, theirs = (
+        ChatAnswers(task, report.data_fingerprint, [ChatAnswer.from_json(row) for row in read_jsonl(path)])
+        for path in (report.folder / "predictions.jsonl", report.folder / "baseline_predictions.jsonl")
+    )
+    _check_count(report, len(ours.rows))
+    baseline = _chat_rival(config, ours, theirs.rows, report.baseline)
+    rival: Rival | Unmeasured | None = None
+    if champion is not None:
+        name, size = config.register_.model_name, config.chat.batch_size
+        found = champion_chats(registry, name, champion, given.prepared, ours, size)
+        if isinstance(found, Unmeasured):
+            rival = found
+        else:
+            ChatAnswers(task, report.data_fingerprint, found).save(out_dir / "champion_answers.json")
+            note = _other_data(champion, given)
+            rival = _chat_rival(config, ours, found, measure_chats(task, found, config.seed), note)
+    challenger = replace(_challenger(given, len(ours.rows), versions), text_metric=HEADLINES[task])
+    decision = decide(challenger, baseline, rival, config.gate)
+    ours.save(out_dir / ANSWERS_FILE)
+    return decision, chat_model_card(config, given.prepared, given.trained, report, decision)
+
+
+def _chat_rival(
+    config: Config, ours: ChatAnswers, theirs: list[ChatAnswer], metrics: Mapping[str, object], note: str = ""
+) -> Rival:
+    gain, test = pair_chats(config.task, ours.rows, theirs, config.seed)
+    return Rival(metrics, gain, test.p_value, None, note)
+
+
+def _check_count(report: EvalReport, answers: int) -> None:
+    if answers != report.examples:
+        raise ContractError(
+            f"The report in {report.folder} counts {report.examples} test ads, its predictions answer {answers}. Run "
+            "the stage evaluate again."
+        )
 
 
 def _champion(versions: list[RegisteredModel], trained: TrainedModel) -> RegisteredModel | None:
@@ -171,11 +236,11 @@ def _champion(versions: list[RegisteredModel], trained: TrainedModel) -> Registe
     return next((item for item in versions if item.version == before), None)
 
 
-def _challenger(given: _Inputs, ours: Answers, versions: list[RegisteredModel]) -> Challenger:
+def _challenger(given: _Inputs, examples: int, versions: list[RegisteredModel]) -> Challenger:
     known = next((item for item in versions if item.fingerprint == given.trained.fingerprint), None)
     return Challenger(
         metrics=given.report.model,
-        examples=len(ours.rows),
+        examples=examples,
         prompt_hashes={
             "training": given.trained.prompt_hash,
             # Evaluation asks as the file beside the adapter says, and refuses where its own prompt differs.
@@ -224,13 +289,15 @@ def _champion_rival(
     if config.gate.non_inferiority_margin is not None:
         own, other = given.trained.settings.get("total_parameters"), champion_parameters(registry, name, champion)
         sizes = (own, other) if isinstance(own, int) and other is not None else None
-    note = ""
-    if champion.data_fingerprint != given.prepared.fingerprint:
-        note = (
-            "The champion was trained on other data, which may hold some of these test ads: that would favour the "
-            "champion."
-        )
-    return _rival(config, ours, theirs, measure(theirs), sizes, note)
+    return _rival(config, ours, theirs, measure(theirs), sizes, _other_data(champion, given))
+
+
+def _other_data(champion: RegisteredModel, given: _Inputs) -> str:
+    if champion.data_fingerprint == given.prepared.fingerprint:
+        return ""
+    return (
+        "The champion was trained on other data, which may hold some of these test ads: that would favour the champion."
+    )
 
 
 def _decision_json(config: Config, decision: Decision, champion: RegisteredModel | None, given: _Inputs) -> str:
@@ -245,8 +312,9 @@ def _decision_json(config: Config, decision: Decision, champion: RegisteredModel
 
 
 def _candidate(trained: TrainedModel, report: EvalReport, out_dir: Path) -> Candidate:
-    names = ["adapter", "tokenizer", "inference.json", CONTRACT_FILE]
-    if trained.base_is_standin:  # nowhere else to be had
+    whole = (trained.folder / WEIGHTS_FOLDER).is_dir()
+    names = [WEIGHTS_FOLDER if whole else "adapter", "tokenizer", "inference.json", CONTRACT_FILE]
+    if trained.base_is_standin and not whole:  # nowhere else to be had
         names.append(trained.base)
     results = [_CARD, ANSWERS_FILE, SETTINGS_FILE]
     overall = {key: float(value) for key, value in report.model.items() if _finite(value)}

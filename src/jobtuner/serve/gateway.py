@@ -1,54 +1,34 @@
 """The HTTP interface: typed in, typed out, errors in one form, and nothing else to be reached."""
 
-import re
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from jobtuner.serve.backend import Classifier
+from jobtuner.serve.batches import Batches, add_batches
+from jobtuner.serve.desk import Cascade, Desk, Question
+from jobtuner.serve.errors import add_error_forms, errors
 from jobtuner.serve.keys import KeyRing
 from jobtuner.serve.metrics import Metrics
-from jobtuner.serve.middleware import BodyLimit, KeyCheck, RequestLog, error_response
-from jobtuner.serve.schemas import (
-    Ad,
-    Candidate,
-    ErrorBody,
-    Group,
-    ModelCard,
-    ModelList,
-    OccupationResult,
-    OccupationsRequest,
-    OccupationsResponse,
-    State,
-)
-from jobtuner.serve.scorer import BusyError, Scorer
-from jobtuner.taxonomy import Taxonomy, ancestors
+from jobtuner.serve.middleware import BodyLimit, KeyCheck, RequestLog
+from jobtuner.serve.observers import Audience, Observer
+from jobtuner.serve.passthrough import add_passthrough
+from jobtuner.serve.recorder import Recorder
+from jobtuner.serve.schemas import ModelCard, ModelList, OccupationsRequest, OccupationsResponse, State
+from jobtuner.serve.scorer import Batching, Scorer
+from jobtuner.serve.texts import add_letters, add_skills
+from jobtuner.serve.tracing import Tracing
+from jobtuner.serve.upstream import Upstream
+from jobtuner.serve.writers import Writer
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI, Request
-    from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import JSONResponse
-    from starlette.exceptions import HTTPException
+    from fastapi import FastAPI
 
-__all__ = ["Settings", "create_app"]
-
-_KINDS = {
-    401: "unauthorized",
-    404: "not_found",
-    405: "method_not_allowed",
-    408: "timeout",
-    413: "too_large",
-    422: "invalid_request",
-    503: "not_ready",
-}
-_PATHS = frozenset({"/v1/occupations", "/v1/models", "/health", "/ready", "/metrics", "/openapi.json"})
-_SHOWN_ERRORS = 5  # of a request; the rest is counted
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,31}")
+__all__ = ["Settings", "Texts", "create_app", "known_paths"]
 
 
 @dataclass(frozen=True)
@@ -57,34 +37,90 @@ class Settings:
 
     max_body_bytes: int = 8 * 2**20
     """64 ads × 20,000 characters × 6 bytes (a JSON escape such as \\u0416) = 7.3 MiB, and the keys."""
+    held_bytes: int = 512 * 2**20
+    """Of all bodies at once; a request that goes beyond gets 429."""
     body_seconds: float = 30.0
     """A body must have arrived by then."""
-    max_open: int = 64
-    """Requests read or answered at once: 64 × 8 MiB = 512 MiB of bodies at most."""
+    max_open: int = 512
+    """Requests read or answered at once."""
     workers: int = 1
-    """Requests scored at once."""
-    queue: int = 16
+    """Batches scored at once."""
+    queue: int = 64
     """Requests that may wait for a worker; the next one gets 429."""
+    batching: Batching = field(default_factory=Batching)
+    """Which requests are scored together."""
+    answer_seconds: float = 60.0
+    """An answer must be there by then, or the request gets 504."""
+    probe_seconds: float | None = None
+    """`/ready` asks the model again when the last finding is older; None: only after a failure. For models that others
+    run."""
 
 
-def create_app(classifier: Classifier, *, settings: Settings | None = None, keys: KeyRing | None = None) -> "FastAPI":
+@dataclass(frozen=True)
+class Texts:
+    """Models that answer in text, and the server that they are asked of."""
+
+    skills: Writer | None = None
+    """None: there is no /v1/skills."""
+    letters: Writer | None = None
+    """None: there is no /v1/cover-letters."""
+    upstream: Upstream | None = None
+    """None: nothing is passed through."""
+    open_models: frozenset[str] = frozenset()
+    """Names that may be asked for by the OpenAI-compatible paths."""
+
+
+def create_app(
+    classifier: Classifier,
+    *,
+    settings: Settings | None = None,
+    keys: KeyRing | None = None,
+    cascade: Cascade | None = None,
+    observers: Sequence[Observer] = (),
+    texts: Texts | None = None,
+    batches: Path | None = None,
+    tracer: Any | None = None,
+    stopping: threading.Event | None = None,
+) -> "FastAPI":
     """The application around a loaded model.
 
     Args:
         classifier: the model.
         settings: limits; None: the defaults.
         keys: who may ask; None: everybody.
+        cascade: what answers before the model; None: the model answers all.
+        observers: see every answer, outside the requests.
+        texts: models that answer in text.
+        batches: folder in which batches are kept; None: there is no /v1/batches.
+        tracer: OpenTelemetry's; None: no spans.
+        stopping: set when the process is about to end: no longer ready, and no connection is kept.
     """
     from fastapi import FastAPI
 
     limits = settings if settings is not None else Settings()
-    scorer, metrics = Scorer(classifier, limits.workers, limits.queue), Metrics(classifier)
+    written = texts if texts is not None else Texts()
+    ending = stopping if stopping is not None else threading.Event()
+    metrics = Metrics(classifier)
+    scorer = Scorer(classifier, limits.workers, limits.queue, limits.batching)
+    cheap = None if cascade is None else Scorer(cascade.baseline, 1, limits.queue, limits.batching)
+    audience = Audience(observers, metrics)
+    for observer in observers:
+        if isinstance(observer, Recorder):
+            metrics.include(observer)
+    desk = Desk(classifier, scorer, metrics, audience, seconds=limits.answer_seconds, cascade=cascade, cheap=cheap)
+    kept = None if batches is None else Batches(batches, desk, classifier.model_version)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         scorer.probe()
+        if kept is not None:
+            kept.open()
         yield
-        scorer.close()
+        for item in (kept, scorer, cheap, audience):
+            if item is not None:
+                item.close()
+        if written.upstream is not None:
+            await written.upstream.close()
 
     app = FastAPI(
         title="JobTuner",
@@ -97,18 +133,38 @@ def create_app(classifier: Classifier, *, settings: Settings | None = None, keys
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     guarded: dict[str, Any] = {"dependencies": _told_in_openapi()} if keys is not None else {}
-    _add_occupations(app, classifier, scorer, metrics, guarded)
-    _add_information(app, classifier, guarded)
-    _add_states(app, scorer, metrics)
-    _add_error_forms(app)
+    _add_occupations(app, classifier, desk, guarded)
+    if written.skills is not None:
+        add_skills(app, written.skills, limits.answer_seconds, guarded)
+    if written.letters is not None:
+        add_letters(app, written.letters, limits.answer_seconds, guarded)
+    if written.upstream is not None:
+        add_passthrough(app, written.upstream, written.open_models, guarded)
+    if kept is not None:
+        add_batches(app, kept, guarded)
+    _add_information(app, classifier, written.open_models, guarded)
+    _add_states(app, scorer, metrics, limits.probe_seconds, ending)
+    add_error_forms(app)
     # The one added last is the outer one.
     app.add_middleware(
-        BodyLimit, max_bytes=limits.max_body_bytes, max_seconds=limits.body_seconds, max_open=limits.max_open
+        BodyLimit,
+        max_bytes=limits.max_body_bytes,
+        held_bytes=limits.held_bytes,
+        max_seconds=limits.body_seconds,
+        max_open=limits.max_open,
+        full={"/v1/occupations": (scorer if cheap is None else cheap).full},
     )
     if keys is not None:
         app.add_middleware(KeyCheck, ring=keys)
-    app.add_middleware(RequestLog, paths=_PATHS, metrics=metrics)
+    if tracer is not None:
+        app.add_middleware(Tracing, tracer=tracer)
+    app.add_middleware(RequestLog, paths=known_paths(app), metrics=metrics, stopping=ending)
     return app
+
+
+def known_paths(app: "FastAPI") -> frozenset[str]:
+    """The interface's paths and their templates: they may be logged and counted, others may hold anything."""
+    return frozenset(str(getattr(item, "path", "")) for item in app.routes) - {""}
 
 
 def _told_in_openapi() -> list[Any]:
@@ -119,53 +175,26 @@ def _told_in_openapi() -> list[Any]:
     return [Security(HTTPBearer(auto_error=False))]
 
 
-def _refusals(guarded: dict[str, Any]) -> tuple[int, ...]:
-    return (401,) if guarded else ()
-
-
-def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": ErrorBody} for status in statuses}
-
-
-def _add_occupations(
-    app: "FastAPI", classifier: Classifier, scorer: Scorer, metrics: Metrics, guarded: dict[str, Any]
-) -> None:
+def _add_occupations(app: "FastAPI", classifier: Classifier, desk: Desk, guarded: dict[str, Any]) -> None:
     from fastapi import Request
 
-    answers = _errors(*_refusals(guarded), 408, 413, 422, 429, 500)
+    answers = errors(408, 413, 422, 429, 500, 503, 504, guarded=bool(guarded))
 
     @app.post("/v1/occupations", summary="Classify job ads", responses=answers, **guarded)
     async def occupations(body: OccupationsRequest, request: Request) -> OccupationsResponse:
         request.state.ads = len(body.ads)
-        try:
-            rows = await scorer.score([ad.text for ad in body.ads])
-        except BusyError:
-            raise
-        except Exception:
-            scorer.probe()  # one ad's fault, or the model's? The probe tells, and `/ready` with it.
-            raise
-        results = [_result(body, ad, row, classifier) for ad, row in zip(body.ads, rows, strict=True)]
-        metrics.answered((result.code, result.probability) for result in results)
+        question = Question(body.ads, body.top_k, body.title_language, request.state.request_id)
+        results = await desk.answer(question)
         return OccupationsResponse(model_version=classifier.model_version, results=results)
 
 
-def _result(body: OccupationsRequest, ad: Ad, row: NDArray[np.float64], classifier: Classifier) -> OccupationResult:
-    language = body.title_language or ad.language or "en"
-    order = np.argsort(-row, kind="stable")[: body.top_k]
-    top = [_candidate(classifier.labels[i], float(row[i]), classifier.taxonomy, language) for i in order]
-    best = top[0]
-    return OccupationResult(id=ad.id, code=best.code, title=best.title, probability=best.probability, top=top)
-
-
-def _candidate(code: str, probability: float, taxonomy: Taxonomy, language: str) -> Candidate:
-    path = [Group(code=group, title=taxonomy.title(group, language)) for group in ancestors(code)[:-1]]
-    return Candidate(code=code, title=taxonomy.title(code, language), probability=probability, path=path)
-
-
-def _add_information(app: "FastAPI", classifier: Classifier, guarded: dict[str, Any]) -> None:
+def _add_information(
+    app: "FastAPI", classifier: Classifier, open_models: frozenset[str], guarded: dict[str, Any]
+) -> None:
     created = int(time.time())
+    answers = errors(429, 500, guarded=bool(guarded))
 
-    @app.get("/v1/models", summary="The served model", responses=_errors(*_refusals(guarded), 429, 500), **guarded)
+    @app.get("/v1/models", summary="The served models", responses=answers, **guarded)
     async def models() -> ModelList:
         card = ModelCard(
             id=classifier.model_version,
@@ -173,65 +202,30 @@ def _add_information(app: "FastAPI", classifier: Classifier, guarded: dict[str, 
             fingerprint=classifier.fingerprint,
             taxonomy_version=classifier.taxonomy.version,
         )
-        return ModelList(data=[card])
+        others = [ModelCard(id=name, created=created) for name in sorted(open_models - {card.id})]
+        return ModelList(data=[card, *others])
 
 
-def _add_states(app: "FastAPI", scorer: Scorer, metrics: Metrics) -> None:
+def _add_states(
+    app: "FastAPI", scorer: Scorer, metrics: Metrics, probe_seconds: float | None, stopping: threading.Event
+) -> None:
     from fastapi import HTTPException, Response
 
-    @app.get("/health", summary="Is the process alive?", responses=_errors(500))
+    @app.get("/health", summary="Is the process alive?", responses=errors(500))
     async def health() -> State:
         return State(status="alive")
 
-    @app.get("/ready", summary="Does the model answer?", responses=_errors(500, 503))
+    @app.get("/ready", summary="Does the model answer?", responses=errors(500, 503))
     async def ready() -> State:
+        if stopping.is_set():
+            raise HTTPException(503, "The endpoint is about to stop. Ask another one.", {"Retry-After": "1"})
         if not scorer.answering:
             scorer.probe()
             raise HTTPException(503, "The model does not answer yet. Retry after a second.", {"Retry-After": "1"})
+        if probe_seconds is not None:
+            scorer.probe(older_than=probe_seconds)
         return State(status="ready")
 
     @app.get("/metrics", response_class=Response, include_in_schema=False)  # for Prometheus, not for clients
     async def counters() -> Response:
         return Response(metrics.text(scorer.answering), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _add_error_forms(app: "FastAPI") -> None:
-    from fastapi.exceptions import RequestValidationError
-    from starlette.exceptions import HTTPException
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: "Request", error: "RequestValidationError") -> "JSONResponse":
-        return error_response(422, _KINDS[422], _explain(error), request.state.request_id)
-
-    @app.exception_handler(HTTPException)
-    async def refused(request: "Request", error: "HTTPException") -> "JSONResponse":
-        status, message = error.status_code, str(error.detail)
-        if status == 400:  # FastAPI's word for a body that is no UTF-8, or nested too deeply
-            status, message = 422, "body: not readable as JSON in UTF-8"
-        if status == 404:
-            message = "There is no such path. /openapi.json lists those that there are."
-        headers = dict(error.headers) if error.headers else None
-        return error_response(status, _KINDS.get(status, "refused"), message, request.state.request_id, headers)
-
-    @app.exception_handler(BusyError)
-    async def busy(request: "Request", error: BusyError) -> "JSONResponse":
-        seconds = str(error.retry_after)
-        message = f"The queue is full. Retry after {seconds} s."
-        return error_response(429, "overloaded", message, request.state.request_id, {"Retry-After": seconds})
-
-
-def _explain(error: "RequestValidationError") -> str:
-    """What is wrong and where, without any value that came in."""
-    items = error.errors()
-    lines = [f"{_place(item)}: {item['msg'].removeprefix('Value error, ')}" for item in items[:_SHOWN_ERRORS]]
-    if len(items) > _SHOWN_ERRORS:
-        lines.append(f"and {len(items) - _SHOWN_ERRORS} more")
-    return "; ".join(lines)
-
-
-def _place(item: dict[str, Any]) -> str:
-    if item["type"] == "json_invalid":
-        return f"body, byte {item['loc'][-1]}"
-    # An unknown key is the client's own text: shown only where it looks like a key.
-    parts = [str(part) if isinstance(part, int) or _PLAIN_KEY.fullmatch(part) else "(a key)" for part in item["loc"]]
-    return ".".join(parts)

@@ -1,37 +1,29 @@
-"""ASGI middleware: request ids, a log line and counters a request, errors in one form, API keys, bounded bodies."""
+"""ASGI middleware: request ids, a log line and counters a request, API keys, bounded bodies."""
 
 import asyncio
 import logging
 import math
 import re
+import threading
 import time
 import traceback
 import uuid
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from jobtuner.serve.errors import error_response
 from jobtuner.serve.keys import KeyRing
 from jobtuner.serve.metrics import Metrics
 
 if TYPE_CHECKING:
-    from fastapi.responses import JSONResponse
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["BodyLimit", "KeyCheck", "RequestLog", "error_response"]
+__all__ = ["BodyLimit", "KeyCheck", "RequestLog"]
 
 _LOG = logging.getLogger("jobtuner.serve")
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _PROBES = frozenset({"/health", "/ready"})
 _INSIDE = _PROBES | {"/metrics"}  # for the cluster's own probes and scrapes, which carry no key: no proxy routes them
-
-
-def error_response(
-    status: int, kind: str, message: str, request_id: str, headers: dict[str, str] | None = None
-) -> "JSONResponse":
-    """An answer in the form of `schemas.ErrorBody`."""
-    from fastapi.responses import JSONResponse
-
-    body = {"error": {"type": kind, "message": message, "request_id": request_id}}
-    return JSONResponse(body, status_code=status, headers=headers)
 
 
 class RequestLog:
@@ -41,10 +33,11 @@ class RequestLog:
         app: the application inside.
         paths: the known paths. Others are logged as "other": they may hold anything, an ad's text included.
         metrics: counts the requests.
+        stopping: when set, answers ask the client to come back by another connection, since this one will be closed.
     """
 
-    def __init__(self, app: "ASGIApp", paths: frozenset[str], metrics: Metrics) -> None:
-        self._app, self._paths, self._metrics = app, paths, metrics
+    def __init__(self, app: "ASGIApp", paths: frozenset[str], metrics: Metrics, stopping: threading.Event) -> None:
+        self._app, self._paths, self._metrics, self._stopping = app, paths, metrics, stopping
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Serve one request."""
@@ -61,6 +54,8 @@ class RequestLog:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+                if self._stopping.is_set():
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
@@ -74,7 +69,8 @@ class RequestLog:
             self._note(scope, status, time.monotonic() - started)
 
     def _note(self, scope: "Scope", status: int, seconds: float) -> None:
-        path = scope["path"] if scope["path"] in self._paths else "other"
+        template = getattr(scope.get("route"), "path", scope["path"])
+        path = template if template in self._paths else "other"
         self._metrics.closed(path, status, seconds, scope["state"].get("key", ""))
         if path in _INSIDE and status < 400:
             return  # a probe every second would drown the rest
@@ -146,40 +142,63 @@ class BodyLimit:
     Args:
         app: the application inside.
         max_bytes: a longer body gets 413.
+        held_bytes: of all bodies that are read or answered; the request that goes beyond gets 429.
         max_seconds: a body that is not there after this time gets 408.
         max_open: requests beyond this number get 429, unread.
+        full: by path, the seconds after which to come back, or 0 where there is room. What would be refused anyhow is
+            refused unread: under ten times too much load, reading it would take the time that the accepted ones need.
     """
 
-    def __init__(self, app: "ASGIApp", max_bytes: int, max_seconds: float, max_open: int) -> None:
-        self._app = app
-        self._max_bytes, self._max_seconds, self._max_open = max_bytes, max_seconds, max_open
-        self._open = 0
+    def __init__(
+        self,
+        app: "ASGIApp",
+        max_bytes: int,
+        held_bytes: int,
+        max_seconds: float,
+        max_open: int,
+        full: Mapping[str, Callable[[], int]],
+    ) -> None:
+        self._app, self._full = app, full
+        self._max_bytes, self._held_bytes = max_bytes, held_bytes
+        self._max_seconds, self._max_open = max_seconds, max_open
+        self._open = self._held = 0
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Serve one request, or refuse it."""
         if scope["type"] != "http" or scope["path"] in _INSIDE:
             await self._app(scope, receive, send)
-        elif self._open >= self._max_open:
-            message = f"{self._max_open} requests are under way, the most accepted at once. Retry after a second."
-            response = error_response(429, "overloaded", message, scope["state"]["request_id"], {"Retry-After": "1"})
-            await response(scope, receive, send)
+        elif seconds := self._wait(scope["path"]):
+            message = f"Too many requests are under way. Retry after {seconds} s."
+            headers = {"Retry-After": str(seconds)}
+            await error_response(429, "overloaded", message, scope["state"]["request_id"], headers)(
+                scope, receive, send
+            )
         else:
             self._open += 1
+            mine = [0]
             try:
-                await self._app(scope, self._bounded(scope, receive), send)
+                await self._app(scope, self._bounded(scope, receive, mine), send)
             finally:
                 self._open -= 1
+                self._held -= mine[0]
 
-    def _bounded(self, scope: "Scope", receive: "Receive") -> "Receive":
+    def _wait(self, path: str) -> int:
+        if self._open >= self._max_open:
+            return 1
+        return self._full[path]() if path in self._full else 0
+
+    def _bounded(self, scope: "Scope", receive: "Receive", mine: list[int]) -> "Receive":
+        """`receive` within the limits; counts the bytes read into `mine`."""
         from fastapi import HTTPException
 
         too_large = HTTPException(413, f"The body is too large; {self._max_bytes} bytes are accepted. Send fewer ads.")
+        full = HTTPException(429, "Too much is being sent at once. Retry after a second.", {"Retry-After": "1"})
         late = HTTPException(408, f"The body did not arrive within {self._max_seconds:g} s.")
         deadline = time.monotonic() + self._max_seconds
-        declared, read, complete = _declared_length(scope), 0, False
+        declared, complete = _declared_length(scope), False
 
         async def bounded() -> "Message":
-            nonlocal read, complete
+            nonlocal complete
             if complete:
                 return await receive()  # nothing but the disconnect is to come
             if declared > self._max_bytes:
@@ -189,9 +208,13 @@ class BodyLimit:
                     message = await receive()
             except TimeoutError as error:
                 raise late from error
-            read += len(message.get("body", b""))
-            if read > self._max_bytes:
+            size = len(message.get("body", b""))
+            mine[0] += size
+            self._held += size
+            if mine[0] > self._max_bytes:
                 raise too_large
+            if self._held > self._held_bytes:
+                raise full
             complete = not message.get("more_body", False)
             return message
 

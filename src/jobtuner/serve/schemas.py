@@ -1,6 +1,6 @@
 """Requests and answers of the HTTP interface. Strict: no unknown keys, no conversions (true is no number)."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -10,6 +10,7 @@ __all__ = [
     "MAX_ADS",
     "MAX_CHARS",
     "Ad",
+    "Body",
     "Candidate",
     "ErrorBody",
     "ErrorDetail",
@@ -22,6 +23,7 @@ __all__ = [
     "OccupationsResponse",
     "Probability",
     "State",
+    "readable",
 ]
 
 MAX_ADS = 64
@@ -30,14 +32,19 @@ MAX_CHARS = 20_000
 """Characters an ad; some ten times the length of a long one."""
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
+    """The tidy text.
+
+    Raises:
+        ValueError: nothing is left.
+    """
     text = tidy(text)
     if not text:
         raise ValueError("holds no readable character")
     return text
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
     """Base of all bodies."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
@@ -55,10 +62,10 @@ Language = Annotated[str, Field(pattern="^[a-z]{2}$", description="ISO 639-1 cod
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class Ad(_Body):
+class Ad(Body):
     """One job ad, or a job title."""
 
-    text: Annotated[str, Field(min_length=1, max_length=MAX_CHARS), AfterValidator(_readable)]
+    text: Annotated[str, Field(min_length=1, max_length=MAX_CHARS), AfterValidator(readable)]
     language: Language | None = Field(
         default=None,
         description="Language of the ad; the titles of its answer come in it, unless title_language is set.",
@@ -66,7 +73,7 @@ class Ad(_Body):
     id: str | None = Field(default=None, max_length=128, description="Comes back with the answer.")
 
 
-class OccupationsRequest(_Body):
+class OccupationsRequest(Body):
     """Ads to classify."""
 
     ads: list[Ad] = Field(min_length=1, max_length=MAX_ADS)
@@ -76,14 +83,14 @@ class OccupationsRequest(_Body):
     )
 
 
-class Group(_Body):
+class Group(Body):
     """A group of the taxonomy above a code."""
 
     code: str
     title: str
 
 
-class Candidate(_Body):
+class Candidate(Body):
     """A code with its probability."""
 
     code: str
@@ -92,48 +99,50 @@ class Candidate(_Body):
     path: list[Group] = Field(description="The groups above the code, from the top.")
 
 
-class OccupationResult(_Body):
+class OccupationResult(Body):
     """The answer for one ad."""
 
     id: str | None
     code: str
     title: str
     probability: Probability
+    answered_by: Literal["model", "baseline"] = Field(description="The fine-tuned model, or the cheap one before it.")
+    abstain: bool = Field(description="True: too unsure by the threshold that evaluation chose; a person should look.")
     top: list[Candidate]
 
 
-class OccupationsResponse(_Body):
+class OccupationsResponse(Body):
     """The answers, in the order of the ads."""
 
     model_version: str
     results: list[OccupationResult]
 
 
-class ModelCard(_Body):
-    """One entry of the model list, in OpenAI's form with two more fields."""
+class ModelCard(Body):
+    """One entry of the model list, in OpenAI's form with two more fields for the model that classifies."""
 
     id: str
     object: str = "model"
     created: int = Field(description="Unix time at which the endpoint started.")
     owned_by: str = "jobtuner"
-    fingerprint: str
-    taxonomy_version: str
+    fingerprint: str | None = None
+    taxonomy_version: str | None = None
 
 
-class ModelList(_Body):
-    """The models that the endpoint serves: one."""
+class ModelList(Body):
+    """The models that the endpoint serves: first the one that classifies."""
 
     object: str = "list"
     data: list[ModelCard]
 
 
-class State(_Body):
+class State(Body):
     """Answer of the health checks."""
 
     status: str
 
 
-class ErrorDetail(_Body):
+class ErrorDetail(Body):
     """What went wrong."""
 
     type: str
@@ -141,7 +150,7 @@ class ErrorDetail(_Body):
     request_id: str
 
 
-class ErrorBody(_Body):
+class ErrorBody(Body):
     """Every answer with a status of 400 or more has this form."""
 
     error: ErrorDetail

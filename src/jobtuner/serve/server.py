@@ -1,23 +1,28 @@
 """The server process: `python -m jobtuner.serve.server --model DIR`.
 
-It loads the model, listens, and then writes the ready file. SIGTERM and SIGINT stop it after the requests under way.
+It loads the model, listens, and then writes the ready file. SIGTERM and SIGINT stop it after the requests under way:
+for a moment it still takes what arrives, but asks every client to leave; then it takes nothing new, and finishes. A
+second signal skips the moment.
 """
 
 import argparse
 import json
 import logging
+import math
 import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from jobtuner.errors import ConfigError, DeployError, JobTunerError
-from jobtuner.serve.backend import Classifier
-from jobtuner.serve.keys import KeyRing
+from jobtuner.serve.assembly import Loader, Offer, build
 from jobtuner.serve.lifetime import end_with_parent
 from jobtuner.serve.logs import log_as_json
 
@@ -25,62 +30,43 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
-__all__ = ["Loader", "main", "serve"]
-
-Loader = Callable[[Path], Classifier]
-"""Reads an exported model; `jobtuner.scoring.load_exported` is the one in use."""
+__all__ = ["main", "serve"]
 
 _LOG = logging.getLogger("jobtuner.serve")
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
+_LEAVE_SECONDS = 1.0  # in which clients may still send on connections that they keep
+_QUIET_SECONDS = 0.3  # the same, where there is no connection
+_BACKLOG_SECONDS = 0.2  # in which connections are taken that the kernel has accepted, and no more
 _STOP_SECONDS = 8  # for the requests under way; `deploy.local` kills after 10
 
 
-def serve(
-    folder: Path,
-    host: str,
-    port: int,
-    *,
-    ready_file: Path | None = None,
-    load: Loader | None = None,
-    keys: Path | None = None,
-) -> None:
+def serve(offer: Offer, host: str, port: int, *, ready_file: Path | None = None, load: Loader | None = None) -> None:
     """Serve an exported model until SIGTERM or SIGINT.
 
     Args:
-        folder: what the export stage wrote as `model/`.
+        offer: what to serve.
         host: address to listen on.
         port: 0 takes a free one.
         ready_file: gets {"url", "pid"} as soon as requests are answered.
-        load: reads the model; None: `jobtuner.scoring.load_exported`.
-        keys: file of API keys (`jobtuner keys`); None: everybody who reaches the address may ask.
+        load: as for `assembly.build`.
 
     Raises:
-        ConfigError: the port is no port, or the file holds no keys.
-        DeployError: the address is taken or not this machine's.
-        ModelError: the folder holds no model that can be served.
+        ConfigError: the port is no port, or as `assembly.build`.
+        DeployError: the address is taken or not this machine's; or as `assembly.build`.
+        ModelError: as `assembly.build`.
     """
     if not 0 <= port <= 65_535:
         raise ConfigError(f"The port is {port}; 0 to 65535 are accepted, 0 takes a free one.")
-    ring = None if keys is None else KeyRing(keys)
     with _told_as_deploy_error(host, port):
         listener = _bind(host, port)
     with listener:
-        if ring is None and listener.getsockname()[0] not in _LOOPBACK:
+        if offer.keys is None and listener.getsockname()[0] not in _LOOPBACK:
             _LOG.warning("no API keys: everybody who reaches this address may ask; see `jobtuner keys --help`")
-        app = _build(folder, load, ring)
+        stopping = threading.Event()
+        app = build(offer, load, stopping)
         url = _url(listener)
         with _told_as_deploy_error(host, port):
-            _run(_server(app, lambda: _announce(url, ready_file)), listener)
-
-
-def _build(folder: Path, load: Loader | None, keys: KeyRing | None) -> "FastAPI":
-    from jobtuner.serve.gateway import create_app
-
-    if load is None:
-        from jobtuner.scoring import load_exported
-
-        load = load_exported
-    return create_app(load(folder), keys=keys)
+            _run(_server(app, lambda: _announce(url, ready_file), stopping, listener), listener, stopping)
 
 
 @contextmanager
@@ -111,13 +97,36 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
-def _server(app: "FastAPI", announce: Callable[[], None]) -> "uvicorn.Server":
+def _server(
+    app: "FastAPI", announce: Callable[[], None], stopping: threading.Event, listener: socket.socket
+) -> "uvicorn.Server":
     import uvicorn
 
     class Server(uvicorn.Server):
+        asked = closed = math.inf
+        """When the stop was asked for, and when the door was closed; monotonic seconds."""
+
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             announce()
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if stopping.is_set():
+                super().handle_exit(sig, frame)
+            stopping.set()
+
+        async def on_tick(self, counter: int) -> bool:  # ten times a second
+            return await super().on_tick(counter) or (stopping.is_set() and self._left())
+
+        def _left(self) -> bool:
+            """Whether everybody had the time to leave."""
+            now = time.monotonic()
+            self.asked = min(self.asked, now)
+            patience = _LEAVE_SECONDS if self.server_state.connections else _QUIET_SECONDS
+            if now >= self.asked + patience and self.closed == math.inf:
+                listener.listen(0)
+                self.closed = now
+            return now >= self.closed + _BACKLOG_SECONDS
 
     return Server(
         uvicorn.Config(
@@ -141,9 +150,10 @@ def _announce(url: str, ready_file: Path | None) -> None:
         temporary.replace(ready_file)
 
 
-def _run(server: "uvicorn.Server", listener: socket.socket) -> None:
+def _run(server: "uvicorn.Server", listener: socket.socket, stopping: threading.Event) -> None:
     def stop(_signal: int, _frame: object) -> None:
         server.should_exit = True
+        stopping.set()
 
     # Uvicorn raises a signal again after its orderly stop. Caught here, so that the process then ends with code 0.
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -168,7 +178,8 @@ def main(arguments: Sequence[str] | None = None, load: Loader | None = None) -> 
         end_with_parent(options.parent)
     log_as_json()
     try:
-        serve(options.model, options.host, options.port, ready_file=options.ready_file, load=load, keys=options.keys)
+        offer = Offer(options.model, keys=options.keys)
+        serve(offer, options.host, options.port, ready_file=options.ready_file, load=load)
     except JobTunerError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

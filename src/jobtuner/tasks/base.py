@@ -14,13 +14,15 @@ from jobtuner.records import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["IGNORED", "PromptEncoder", "Task", "prompt_hash"]
+__all__ = ["END_OF_TURN", "IGNORED", "PromptEncoder", "Task", "end_of_turn", "prompt_hash"]
 
 IGNORED = -100
 """Label of a token that carries no loss (PyTorch's `ignore_index`)."""
 
+END_OF_TURN = "<|im_end|>"
+"""What ends every turn of a Qwen2.5 chat, an answer too."""
+
 _MARKER = "JOBTUNER-AD"
-_END_OF_TURN = "<|im_end|>"
 
 
 class Task(Protocol):
@@ -46,12 +48,22 @@ def _template(task: Task, tokenizer: "PreTrainedTokenizerBase") -> tuple[str, st
     return before, after
 
 
+def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Id of the token that ends a turn.
+
+    Raises:
+        ModelError: the tokenizer has none.
+    """
+    end = tokenizer.convert_tokens_to_ids(END_OF_TURN)
+    if not isinstance(end, int) or tokenizer.convert_ids_to_tokens(end) != END_OF_TURN:
+        raise ModelError(f"The tokenizer has no {END_OF_TURN} token; a Qwen2.5 tokenizer is needed.")
+    return end
+
+
 def prompt_hash(task: Task, tokenizer: "PreTrainedTokenizerBase") -> str:
     """SHA-256 over everything that surrounds the ad: equal hashes mean equal prompts."""
     before, after = _template(task, tokenizer)
-    return hashlib.sha256(
-        "\0".join((task.name, before, after, task.answer("LABEL"), _END_OF_TURN)).encode()
-    ).hexdigest()
+    return hashlib.sha256("\0".join((task.name, before, after, task.answer("LABEL"), END_OF_TURN)).encode()).hexdigest()
 
 
 class PromptEncoder:
@@ -69,11 +81,8 @@ class PromptEncoder:
         self._rendered = before + _MARKER + after
         self._before = list(tokenizer.encode(before, add_special_tokens=False))
         self._after = list(tokenizer.encode(after, add_special_tokens=False))
-        end = tokenizer.convert_tokens_to_ids(_END_OF_TURN)
-        if not isinstance(end, int) or tokenizer.convert_ids_to_tokens(end) != _END_OF_TURN:
-            raise ModelError(f"The tokenizer has no {_END_OF_TURN} token; a Qwen2.5 tokenizer is needed.")
-        self.end_id = end
-        self._special = set(tokenizer.all_special_ids) | {end}
+        self.end_id = end_of_turn(tokenizer)
+        self._special = set(tokenizer.all_special_ids) | {self.end_id}
 
     def prompts(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each prompt, up to and including the start of the assistant's turn."""
@@ -110,7 +119,7 @@ class PromptEncoder:
 
     def _check(self, label: str, answer: list[int]) -> None:
         """The tokens spell the answer, and the template continues a prompt with exactly that."""
-        wanted = self._task.answer(label) + _END_OF_TURN
+        wanted = self._task.answer(label) + END_OF_TURN
         found = self._tokenizer.decode(answer, clean_up_tokenization_spaces=False)
         if found != wanted:
             raise ModelError(f"The tokens of the answer '{label}' spell {found!r}; the loss must be on {wanted!r}.")

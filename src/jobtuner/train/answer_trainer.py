@@ -1,5 +1,6 @@
 """TRL's trainer with our own order, forward passes and loss; and the proof that its settings took effect."""
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -8,6 +9,7 @@ from jobtuner.config import TrainingConfig
 from jobtuner.errors import ModelError
 from jobtuner.tasks.base import IGNORED
 from jobtuner.train.batches import StepBatches, answer_loss, answer_metrics
+from jobtuner.train.group import ALONE, Group
 from jobtuner.train.order import EpochOrder
 from jobtuner.train.packing import PACKED, packed_attention
 from jobtuner.train.resume import resumable
@@ -19,15 +21,16 @@ _Row = dict[str, list[int]]
 _MEASURED_TOGETHER = 512  # rows that are packed at once: finding the best fit takes time quadratic in them
 
 
-def answer_trainer(rows: Sequence[_Row], settings: TrainingConfig, seed: int) -> Any:
+def answer_trainer(rows: Sequence[_Row], settings: TrainingConfig, seed: int, group: Group = ALONE) -> Any:
     """A subclass of TRL's SFTTrainer for these rows.
 
     Its batches hold the rows of one optimizer step, which `StepBatches` cuts into forward passes; the step's loss is
-    the mean over all their answer tokens, whatever passes they came in.
+    the mean over all their answer tokens, whatever passes they came in, and whichever process made them.
     """
+    import torch
     from trl import SFTTrainer
 
-    class AnswerTrainer(resumable(SFTTrainer)):  # type: ignore[misc]  # a class made at run time
+    class AnswerTrainer(resumable(SFTTrainer, group)):  # type: ignore[misc]  # a class made at run time
         """One training step is one optimizer step of one or more passes."""
 
         _begun = False
@@ -37,15 +40,18 @@ def answer_trainer(rows: Sequence[_Row], settings: TrainingConfig, seed: int) ->
                 verify_trainer(self, settings)
                 model.train()  # once: it walks all modules, a tenth of the stand-in's step; `measure` sets it back
                 self._begun = True
+            if group.size > 1:  # masks of dropout of its own for each process, and no state of them to be stored
+                torch.manual_seed(_seed(seed, self.state.global_step, group))
             step: Any = self._prepare_inputs(inputs)
-            total: Any = 0.0
+            self.begin_step(step["others"])
+            total: Any = torch.zeros((), device=self.args.device)
             for each, numbers in zip(step["passes"], step["rows"], strict=True):
                 self.begin_pass(numbers)
                 loss = answer_loss(model, each, step["items"], settings.label_smoothing)
                 self.accelerator.backward(loss)
                 self.end_pass(loss.detach())
                 total = total + loss.detach()
-            return total
+            return self.agree(total)
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             return EpochOrder(
@@ -63,6 +69,11 @@ def answer_trainer(rows: Sequence[_Row], settings: TrainingConfig, seed: int) ->
     return AnswerTrainer
 
 
+def _seed(seed: int, step: int, group: Group) -> int:
+    digest = hashlib.sha256(f"{seed} {step} {group.rank}".encode()).digest()
+    return int.from_bytes(digest[:7], "little")
+
+
 def attention(model: Any, settings: TrainingConfig) -> AbstractContextManager[None]:
     """The attention that the passes of these settings need, for as long as the context is open."""
     return nullcontext() if settings.packing == "none" else packed_attention(model)
@@ -73,7 +84,7 @@ def measure(trainer: Any, batches: StepBatches, rows: Sequence[_Row]) -> dict[st
     by_length = sorted(rows, key=lambda row: len(row["input_ids"]))
     chunks = (by_length[start : start + _MEASURED_TOGETHER] for start in range(0, len(by_length), _MEASURED_TOGETHER))
     passes = (trainer._prepare_inputs(each) for chunk in chunks for each in batches.passes(chunk))
-    return answer_metrics(trainer.model, passes)
+    return answer_metrics(trainer.model, passes, batches.group)
 
 
 def verify_trainer(trainer: Any, settings: TrainingConfig) -> dict[str, Any]:

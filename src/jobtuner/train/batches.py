@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from jobtuner.config import TrainingConfig
 from jobtuner.tasks.base import IGNORED
+from jobtuner.train.group import ALONE, Group
+from jobtuner.train.order import deal
 from jobtuner.train.packing import best_fit, pack, shared_prefix
 
 if TYPE_CHECKING:
@@ -18,27 +20,55 @@ _Row = dict[str, list[int]]
 
 @dataclass(frozen=True)
 class StepBatches:
-    """Cuts the rows of an optimizer step into forward passes: padded batches, or packs."""
+    """Cuts this process's share of the rows of an optimizer step into forward passes: padded batches, or packs.
+
+    Args:
+        pad_id: any token id; padding is masked.
+        settings: packing, and how much goes into a pass.
+        group: the processes among which the rows are dealt out.
+        even: every process makes as many passes as the one that needs most; what it lacks it fills with idle ones.
+    """
 
     pad_id: int
     settings: TrainingConfig
+    group: Group = ALONE
+    even: bool = False
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The step.
 
         Returns:
-            passes, each as `answer_loss` takes it; items, the answer tokens of all of them; rows, for each pass the
-            numbers (`row`) of its rows where they carry one.
+            passes, each as `answer_loss` takes it; items, the answer tokens of all rows, whoever has them; rows, for
+            each pass the numbers (`row`) of its rows where they carry one; others, the numbers of all other rows.
         """
-        prefix, groups = self._groups(rows)
-        passes = [self._pass(group, prefix) for group in groups]
+        prefix, groups = self._share(rows)
         numbers = [[row["row"] for row in group if "row" in row] for group in groups]
-        return {"passes": passes, "items": sum(map(answer_count, passes)), "rows": numbers}
+        mine = {number for each in numbers for number in each}
+        return {
+            "passes": [self._pass(group, prefix) for group in groups],
+            "items": sum(label != IGNORED for row in rows for label in row["labels"][1:]),
+            "rows": numbers,
+            "others": [row["row"] for row in rows if row.get("row") not in {None, *mine}],
+        }
 
     def passes(self, rows: Sequence[_Row]) -> Iterator[dict[str, Any]]:
-        """The rows as forward passes, in their order unless `pass_tokens` packs them best-fit."""
-        prefix, groups = self._groups(rows)
+        """This process's share as forward passes, in their order unless `pass_tokens` packs them best-fit."""
+        prefix, groups = self._share(rows)
         return (self._pass(group, prefix) for group in groups)
+
+    def _share(self, rows: Sequence[Any]) -> tuple[int, list[Sequence[Any]]]:
+        """As `_groups`, of this process's rows; with idle passes where the group must keep step."""
+        if self.group.size == 1:
+            return self._groups(rows)
+        dealt = deal([len(row["input_ids"]) for row in rows], self.group.size)
+        shares = [[rows[index] for index in share] for share in dealt]
+        mine = shares[self.group.rank]
+        prefix, groups = self._groups(mine) if mine else (0, [])
+        if self.even:
+            idle = {"input_ids": rows[0]["input_ids"], "labels": [IGNORED] * len(rows[0]["labels"])}
+            most = max(len(self._groups(share)[1]) for share in shares if share)
+            groups += [[idle]] * (most - len(groups))
+        return prefix, groups
 
     def _groups(self, rows: Sequence[Any]) -> tuple[int, list[Sequence[Any]]]:
         """Tokens that are computed once for all rows of a pass, and the rows of each pass."""
@@ -51,7 +81,9 @@ class StepBatches:
         return prefix, [[rows[index] for index in found] for found in best_fit(own, settings.pass_tokens - prefix)]
 
     def _pass(self, group: Sequence[Any], prefix: int) -> dict[str, Any]:
-        return AnswersLast(self.pad_id)(group) if self.settings.packing == "none" else pack(group, prefix)
+        if self.settings.packing == "none":
+            return AnswersLast(self.pad_id)(group)
+        return pack(group, min(prefix, len(group[0]["input_ids"]) - 1))  # an idle row may be shorter than the prefix
 
 
 @dataclass(frozen=True)
@@ -120,7 +152,8 @@ def _answers(model: Any, inputs: Mapping[str, Any]) -> "tuple[torch.Tensor, torc
         ).logits
         return logits[0].float(), inputs["targets"], inputs["owner"]
     labels = inputs["labels"]
-    first = int((labels != IGNORED).any(dim=0).nonzero()[0])  # no answer begins before this column
+    answered = (labels != IGNORED).any(dim=0).nonzero()  # no answer begins before the first of these columns
+    first = int(answered[0]) if len(answered) else labels.shape[1] - 1
     keep = labels.shape[1] - first + 1  # the token before it predicts it
     arguments = {key: value for key, value in inputs.items() if key != "labels"}
     logits = model(**arguments, use_cache=False, logits_to_keep=keep).logits[:, :-1].float()
@@ -128,8 +161,13 @@ def _answers(model: Any, inputs: Mapping[str, Any]) -> "tuple[torch.Tensor, torc
     return logits.flatten(0, 1), labels[:, first:].flatten(), owner
 
 
-def answer_metrics(model: Any, passes: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def answer_metrics(model: Any, passes: Iterable[Mapping[str, Any]], group: Group = ALONE) -> dict[str, float]:
     """How well a model answers, on the passes of some rows.
+
+    Args:
+        model: causal language model.
+        passes: of this process's share of the rows.
+        group: the processes that have the other shares.
 
     Returns:
         loss, in nats an answer token, and accuracy: the share of rows whose every answer token is the likeliest one
@@ -149,4 +187,5 @@ def answer_metrics(model: Any, passes: Iterable[Mapping[str, Any]]) -> dict[str,
             rows += len(owner[real].unique())
             right += len(owner[real].unique()) - len(wrong.unique())
     model.train(training)
+    loss, tokens, right, rows = group.gather([loss, tokens, right, rows]).sum(dim=0).tolist()
     return {"loss": loss / tokens, "accuracy": right / rows}

@@ -11,16 +11,23 @@ from jobtuner.config import TrainingConfig
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
-__all__ = ["BEST", "copy_best", "restore_best", "validation_watch"]
+__all__ = ["BEST", "Watch", "copy_best", "restore_best", "validation_watch"]
 
 BEST = "best"
 """Folder of the best adapter within the trainer's."""
+
+Watch = Callable[[int, dict[str, float]], None]
+"""Told of each measurement: the optimizer step, and what was measured."""
 
 _WEIGHTS, _RECORD = "best.safetensors", "best.json"
 
 
 def validation_watch(
-    model: Any, measure: Callable[[], dict[str, float]], settings: TrainingConfig, folder: Path
+    model: Any,
+    measure: Callable[[], dict[str, float]],
+    settings: TrainingConfig,
+    folder: Path,
+    watch: Watch | None = None,
 ) -> "TrainerCallback":
     """A callback that measures every `evaluate_every` steps and after the last one.
 
@@ -29,6 +36,7 @@ def validation_watch(
         measure: gives loss and accuracy of the model as it is.
         settings: evaluate_every, best_by, patience.
         folder: the best adapter so far lies here, and how good it was: a run that is resumed goes on from there.
+        watch: told of each measurement.
     """
     from transformers import TrainerCallback
 
@@ -46,6 +54,8 @@ def validation_watch(
             values = measure()
             named = {f"validation_{key}": value for key, value in values.items()}
             state.log_history.append({"step": state.global_step, "epoch": state.epoch, **named})
+            if watch is not None:
+                watch(state.global_step, values)
             if settings.best_by is None:
                 return
             waited = _compare(model, settings.best_by, values[settings.best_by], state.global_step, folder)

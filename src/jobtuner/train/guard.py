@@ -12,28 +12,47 @@ __all__ = ["StopRequest", "stop_requests"]
 
 
 class StopRequest:
-    """Whether training shall stop, and which signal said so."""
+    """Whether training shall stop, and which signal said so.
 
-    def __init__(self) -> None:
+    Args:
+        shared: several processes train together, and stop only on what they have agreed on.
+    """
+
+    def __init__(self, shared: bool = False) -> None:
         self.signum: int | None = None
+        """The signal that came to this process."""
+        self._shared, self._agreed = shared, 0
+
+    @property
+    def agreed(self) -> int:
+        """The signal on which training stops, in all its processes at the same step; 0: it goes on."""
+        return self._agreed if self._shared else self.signum or 0
+
+    def agree(self, signum: int) -> None:
+        """All processes have heard that this signal came to one of them; 0: to none."""
+        self._agreed = self._agreed or signum
 
     @property
     def name(self) -> str:
         """Name of the signal, "" where none came."""
-        return signal.Signals(self.signum).name if self.signum else ""
+        found = self.agreed or self.signum
+        return signal.Signals(found).name if found else ""
 
     def __bool__(self) -> bool:
         return self.signum is not None
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
+def stop_requests(shared: bool = False) -> Iterator[StopRequest]:
     """Turn SIGTERM and SIGINT into a request that the training loop sees after the batch at hand.
+
+    Args:
+        shared: several processes train together.
 
     Further signals change nothing: `jobtuner run` and a terminal may both send one, and the checkpoint that is being
     written must not be cut. SIGKILL ends the process at any time, at the cost of the steps since the last checkpoint.
     """
-    request = StopRequest()
+    request = StopRequest(shared)
 
     def ask(signum: int, _frame: FrameType | None) -> None:
         if not request:

@@ -24,13 +24,13 @@ def identity(settings: str, splits: Sequence[Sequence[Mapping[str, Sequence[int]
     return {"settings": settings, "data": _of_rows(splits), "base model": _of_base(model), "training code": _of_code()}
 
 
-def environment() -> dict[str, str]:
-    """What else bit-equality needs: versions, device, threads. Another one is worth a remark, no reason to refuse."""
+def environment(processes: int = 1) -> dict[str, str]:
+    """What else bit-equality needs: versions, device, threads and processes. Another one is worth a remark, no more."""
     import torch
 
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
     found = {name: version(name) for name in _LIBRARIES}
-    return {**found, "device": device, "threads": str(torch.get_num_threads())}
+    return {**found, "device": device, "threads": str(torch.get_num_threads()), "processes": str(processes)}
 
 
 def _of_rows(splits: Sequence[Sequence[Mapping[str, Sequence[int]]]]) -> str:
@@ -48,8 +48,9 @@ def _of_base(model: Any) -> str:
     import torch
 
     digest = hashlib.sha256()
+    all_trained = all(weight.requires_grad for weight in model.parameters())  # before its first step: still the base
     for name, weight in model.named_parameters():
-        if not weight.requires_grad:
+        if all_trained or not weight.requires_grad:
             sample = weight.detach().flatten()[:_SAMPLE].cpu().contiguous().view(torch.uint8)
             digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}\n".encode() + sample.numpy().tobytes())
     return digest.hexdigest()

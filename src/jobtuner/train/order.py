@@ -4,9 +4,20 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["EpochOrder"]
+__all__ = ["EpochOrder", "deal"]
 
 _STEPS_SORTED_TOGETHER = 50  # wide enough for steps of like length, narrow enough for steps at random
+
+
+def deal(lengths: Sequence[int], hands: int) -> list[list[int]]:
+    """Indices of the rows in `hands` shares of about as many tokens: the longest row first, to who has least so far."""
+    shares: list[list[int]] = [[] for _ in range(hands)]
+    held = [0] * hands
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        poorest = held.index(min(held))
+        shares[poorest].append(index)
+        held[poorest] += lengths[index]
+    return [sorted(share) for share in shares]
 
 
 @dataclass

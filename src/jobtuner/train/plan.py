@@ -43,7 +43,11 @@ class Plan:
     """Base and adapter."""
     trainable_parameters: int
     memory: dict[str, int]
-    """Bytes by part."""
+    """Bytes by part, of each process."""
+    processes: int
+    """Processes on one machine, each with a GPU of its own."""
+    loading_bytes: int
+    """Bytes of the whole base, which each process holds for a moment before it is cut; 0 where it is not."""
     steps: int
     tokens: int
     """Tokens of all examples over all steps; what a shared prefix saves is left aside."""
@@ -52,8 +56,8 @@ class Plan:
 
     @property
     def peak_bytes(self) -> int:
-        """Sum of the parts."""
-        return sum(self.memory.values())
+        """Sum of the parts, or the whole base while it is loaded, where that is more."""
+        return max(sum(self.memory.values()), self.loading_bytes)
 
     def seconds(
         self, tokens_per_second: float | None = None, peak_flops: float | None = None, mfu: float = 0.3
@@ -61,8 +65,8 @@ class Plan:
         """Time of the steps.
 
         Args:
-            tokens_per_second: measured; comes first where it is given.
-            peak_flops: what the chip can do at most, dense, in the compute dtype, a second.
+            tokens_per_second: measured, of all processes together; comes first where it is given.
+            peak_flops: what one chip can do at most, dense, in the compute dtype, a second.
             mfu: share of it that useful operations reach. 0.3 is a guess: measure yours with `make gpu-bench`.
 
         Returns:
@@ -70,39 +74,56 @@ class Plan:
         """
         if tokens_per_second is not None:
             return self.tokens / tokens_per_second
-        return None if peak_flops is None else self.flops / (peak_flops * mfu)
+        return None if peak_flops is None else self.flops / (peak_flops * mfu * self.processes)
 
 
 def make_plan(config: Config, shape: Shape, work: Workload) -> Plan:
     """Plan the train stage of a recipe on a base of this shape."""
-    training, trainable = config.training, adapter_parameters(shape, config.lora)
+    training, full = config.training, config.training.method == "full"
+    base = shape.linear_parameters + shape.other_parameters
+    trainable = base if full else adapter_parameters(shape, config.lora)
+    processes = config.hardware.processes or 1
+    parts = processes if config.hardware.sharding == "fsdp" else 1
     per_step = training.batch_size * training.gradient_accumulation
     steps = optimizer_steps(training, work.examples)
     rows = min(steps * per_step, round(training.epochs * work.examples))
     size = _dtype_bytes(config.quantization)
     by_budget = training.pass_tokens is not None
-    pass_tokens = training.pass_tokens or min(training.batch_size, work.examples) * work.example_tokens
-    pass_rows = max(1, pass_tokens // work.example_tokens) if by_budget else min(training.batch_size, work.examples)
+    share = min(training.batch_size, work.examples, -(-per_step // processes))  # examples of a pass
+    pass_tokens = training.pass_tokens or share * work.example_tokens
+    pass_rows = max(1, pass_tokens // work.example_tokens) if by_budget else share
     linear, constants = weight_bytes(shape, config.quantization)
     largest = max(inputs * outputs for inputs, outputs in shape.linear.values())
+    others = shape.other_parameters * size
+    held = {"all weights (float32)": base * 4, "their bfloat16 copies of a step": base * 2 if size == 2 else 0}
+    if not full:
+        held = {
+            "weights of the linear layers": -(-linear // parts),
+            "their quantisation constants": constants,
+            # In parts too; what they are cut from is gathered for the whole of a step.
+            "embeddings, output layer, norms": others + (-(-others // parts) if parts > 1 else 0),
+            "two layers gathered": 2 * linear // shape.layers if parts > 1 else 0,
+            "adapter (float32)": trainable * 4,
+        }
     memory = {
-        "weights of the linear layers": linear,
-        "their quantisation constants": constants,
-        "embeddings, output layer, norms": shape.other_parameters * size,
-        "adapter (float32)": trainable * 4,
+        **held,
         "gradients (float32)": trainable * 4,
         "optimizer": round(trainable * _OPTIMIZER_BYTES[training.optimizer]),
-        "activations": activation_bytes(shape, config.quantization, config.lora, training, pass_tokens),
+        "activations": activation_bytes(
+            shape, config.quantization, None if full else config.lora, training, pass_tokens
+        ),
         "logits of the answers": logit_bytes(shape, pass_rows * work.answer_tokens),
         "one layer unpacked": 0 if config.quantization.type == "none" else largest * size,
     }
     return Plan(
-        total_parameters=shape.linear_parameters + shape.other_parameters + trainable,
+        total_parameters=base if full else base + trainable,
         trainable_parameters=trainable,
         memory=memory,
+        processes=processes,
+        loading_bytes=linear + constants + others if parts > 1 else 0,
         steps=steps,
         tokens=rows * work.example_tokens,
-        flops=rows * work.example_tokens * shape.flops_a_token(work.example_tokens),
+        flops=rows * work.example_tokens * shape.flops_a_token(work.example_tokens, full),
     )
 
 
@@ -131,7 +152,7 @@ def weight_bytes(shape: Shape, quantization: QuantizationConfig) -> tuple[int, i
 
 
 def activation_bytes(
-    shape: Shape, quantization: QuantizationConfig, lora: LoraSettings, training: TrainingConfig, tokens: int
+    shape: Shape, quantization: QuantizationConfig, lora: LoraSettings | None, training: TrainingConfig, tokens: int
 ) -> int:
     """Bytes that the forward pass keeps for the backward pass.
 
@@ -139,11 +160,12 @@ def activation_bytes(
     layer: 14 numbers as wide as the hidden size in the compute dtype (inputs of the norms, of q, k, v together, of o,
     of gate and up together; query, keys and values, once as made, once as attention takes them), 2 in float32 (inside
     the norms), 4 as wide as the MLP, 7 of the adapter's rank. Dropout keeps for each adapted layer a mask of a byte and
-    an input of its own. With checkpointing a layer keeps its input alone, and one layer at a time the rest.
+    an input of its own. Full fine-tuning (lora None) keeps the same inputs, for the gradients of the weights; that is
+    derived, not counted. With checkpointing a layer keeps its input alone, and one layer at a time the rest.
     """
     h, i, size = shape.hidden, shape.intermediate, _dtype_bytes(quantization)
-    layer = size * (14 * h + 4 * i + 7 * lora.r) + 4 * 2 * h
-    if lora.dropout > 0:
+    layer = size * (14 * h + 4 * i + 7 * (lora.r if lora else 0)) + 4 * 2 * h
+    if lora and lora.dropout > 0:
         layer += (size + 1) * (6 * h + i)
     kept = shape.layers * size * h + layer if training.gradient_checkpointing else shape.layers * layer
     return tokens * (kept + (size + 4) * h)  # and the last norm

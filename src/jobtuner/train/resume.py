@@ -16,6 +16,7 @@ from jobtuner.errors import Interrupted, ModelError
 from jobtuner.progress import notice
 from jobtuner.train.best import BEST, copy_best
 from jobtuner.train.checkpoint import Checkpoint, CheckpointStore
+from jobtuner.train.group import ALONE, Group
 from jobtuner.train.guard import StopRequest, stop_requests
 from jobtuner.train.state import (
     load_adapter,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import TrainerCallback
 
-__all__ = ["Checkpointing", "resumable", "run_training"]
+__all__ = ["Checkpointing", "FailedElsewhereError", "SeenEnoughError", "resumable", "run_training"]
 
 _SHARE = 0.02  # of the time, at most, goes into writing checkpoints
 _SHOWN_IDS = 20
@@ -41,11 +42,20 @@ class _StoppedInStepError(Exception):
     """Training was stopped between two passes of a step, whose gradients are thrown away."""
 
 
+class SeenEnoughError(Exception):
+    """Whoever watches the measurements has seen enough of this training."""
+
+
+class FailedElsewhereError(Exception):
+    """The loss of another process is no number: that process says so."""
+
+
 @dataclass(frozen=True)
 class Checkpointing:
     """Where a training run is saved, and how often."""
 
-    store: CheckpointStore
+    store: CheckpointStore | None
+    """None: in every process but the first of its group, which does not write."""
     settings: CheckpointConfig
 
     def newest(self, steps: int) -> Checkpoint | None:
@@ -54,6 +64,8 @@ class Checkpointing:
         Args:
             steps: of the whole run.
         """
+        if self.store is None:
+            return None
         found = self.store.newest()
         if found:
             now = self.store.made_with
@@ -61,6 +73,11 @@ class Checkpointing:
             note = f" It was made with {', '.join(other)}: equal to the last bit it need not be." if other else ""
             notice(f"Training is resumed from step {found.step} of {steps}.{note}")
         return found
+
+    @property
+    def place(self) -> str:
+        """Where the checkpoints are, for messages."""
+        return self.store.place if self.store else "the first process's folder"
 
 
 def run_training(trainer: Any, checkpoints: Checkpointing | None, found: Checkpoint | None) -> Any:
@@ -78,28 +95,34 @@ def run_training(trainer: Any, checkpoints: Checkpointing | None, found: Checkpo
     """
     if checkpoints is None:
         return trainer.train()
-    with stop_requests() as stop:
+    with stop_requests(shared=trainer.processes > 1) as stop:
         trainer.keep_checkpoints(checkpoints.store, checkpoints.settings, stop)
         try:
             result = trainer.train(resume_from_checkpoint=str(found.folder) if found else None)
         except _StoppedInStepError:
             trainer.save_checkpoint()
-        if stop.signum is not None:
+        if stop.agreed:
             state = trainer.state
             raise Interrupted(
                 f"Training was stopped by {stop.name} at step {state.global_step} of {state.max_steps}. "
-                f"Run again with the same settings to go on. Checkpoints: {checkpoints.store.place}.",
-                stop.signum,
+                f"Run again with the same settings to go on. Checkpoints: {checkpoints.place}.",
+                stop.agreed,
             )
     return result
 
 
-def resumable(base: Any) -> Any:
-    """A subclass of a transformers trainer that keeps checkpoints once `keep_checkpoints` was called."""
+def resumable(base: Any, group: Group = ALONE) -> Any:
+    """A subclass of a transformers trainer that keeps checkpoints once `keep_checkpoints` was called.
+
+    Args:
+        base: the trainer's class.
+        group: the processes that train together; all of them stop at the same step.
+    """
 
     class ResumableTrainer(base):  # type: ignore[misc]  # a class made at run time
         """Checkpoints of ours, and a guard over loss and gradients."""
 
+        processes = group.size
         ids: Sequence[str] = ()
         """Ids of the training rows, for messages."""
         resumes = 0
@@ -109,6 +132,8 @@ def resumable(base: Any) -> Any:
         _store: CheckpointStore | None = None
         _position: dict[str, Any] | None = None  # what `_where` told after the last step
         _saved_step = 0
+        _others: Sequence[int] = ()  # rows of the step that other processes have
+        _elsewhere = False  # the loss of another process is no number
         _earlier = 0.0  # seconds that former processes trained up to the checkpoint that this one began with
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -116,7 +141,9 @@ def resumable(base: Any) -> Any:
             self._started = time.monotonic()
             super().__init__(*args, **kwargs)
 
-        def keep_checkpoints(self, store: CheckpointStore, settings: CheckpointConfig, stop: StopRequest) -> None:
+        def keep_checkpoints(
+            self, store: CheckpointStore | None, settings: CheckpointConfig, stop: StopRequest
+        ) -> None:
             """Write checkpoints as the settings say, and when a stop is requested."""
             self._store, self._keeping, self._stop = store, settings, stop
             self._saved_at, self._cost = time.monotonic(), 0.0
@@ -200,13 +227,35 @@ def resumable(base: Any) -> Any:
             if checkpoint is not None and self._position is not None:
                 set_random_state(self._position["random"])
 
+        def begin_step(self, others: Sequence[int]) -> None:
+            """To be called before the first pass of a step; `others`: numbers of the rows that other processes have."""
+            self._others = others
+
+        def agree(self, loss: Any) -> Any:
+            """To be called after the last pass of a step: sums the gradients, and tells of a stop that is requested.
+
+            Args:
+                loss: of this process's passes, detached.
+
+            Returns:
+                The loss of all processes' passes.
+            """
+            if group.size == 1:
+                return loss
+            group.sum_gradients([each for each in self.model.parameters() if each.requires_grad])
+            losses, signals = group.gather([float(loss), self._stop.signum or 0 if self._stop else 0]).unbind(dim=1)
+            self._elsewhere = bool(loss.isfinite()) and not bool(losses.isfinite().all())
+            if self._stop is not None:
+                self._stop.agree(int(signals.max()))
+            return losses.sum().to(loss)
+
         def begin_pass(self, rows: Sequence[int]) -> None:
             """To be called before each forward pass of a step; a requested stop does not wait for the whole step.
 
             Args:
                 rows: numbers of the training rows in it.
             """
-            if self._stop and self._passes:
+            if self._stop and self._passes and group.size == 1:
                 raise _StoppedInStepError
             self._passes.append((rows, None))
 
@@ -219,8 +268,11 @@ def resumable(base: Any) -> Any:
             norm = super()._clip_grad_norm(model)
             passes, self._passes = self._passes, []
             wrong = _not_finite(norm, [loss for _, loss in passes])  # one wait for the device a step
+            if wrong is not None and self._elsewhere:
+                raise FailedElsewhereError
             if wrong is not None:
-                numbers = [row for index in wrong[1] for row in passes[index][0]]
+                numbers = [row for index in wrong[1] or range(len(passes)) for row in passes[index][0]]
+                numbers += [] if wrong[1] else self._others  # where no loss is to blame, any of the step's rows may be
                 raise ModelError(self._explain(wrong[0], [self.ids[row] for row in numbers if row < len(self.ids)]))
             return norm
 
@@ -248,16 +300,16 @@ def _keeper(trainer: Any, stop: StopRequest) -> "TrainerCallback":
             trainer.begin()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if stop:
+            if stop.agreed:
                 control.should_training_stop = True
-            if stop or state.global_step >= state.max_steps or trainer.is_due(state.global_step):
+            if stop.agreed or state.global_step >= state.max_steps or trainer.is_due(state.global_step):
                 control.should_save = True
 
     return Keeper()
 
 
 def _not_finite(norm: Any, losses: "Sequence[torch.Tensor]") -> tuple[str, list[int]] | None:
-    """What is no number, and which of the step's batches it came from; None where all is well."""
+    """What is no number, and the passes whose loss it is (none: the gradients alone are); None where all is well."""
     import torch
 
     values = torch.stack([value.detach().float() for value in (norm, *losses)])
@@ -267,4 +319,4 @@ def _not_finite(norm: Any, losses: "Sequence[torch.Tensor]") -> tuple[str, list[
     wrong = [index for index, loss in enumerate(each) if not math.isfinite(loss)]
     if wrong:
         return f"The loss is {each[wrong[0]]}", wrong
-    return f"The gradients exploded (their norm is {size})", list(range(len(each)))
+    return f"The gradients exploded (their norm is {size})", []

@@ -67,18 +67,20 @@ class Shape:
         embeddings = self.vocab * self.hidden * (1 if self.tied else 2)
         return embeddings + self.layers * (2 * self.hidden + biases) + self.hidden
 
-    def flops_a_token(self, context: float) -> float:
-        """Useful floating-point operations of a training step a token, the base being frozen.
+    def flops_a_token(self, context: float, full: bool = False) -> float:
+        """Useful floating-point operations of a training step a token.
 
         Forward 2 a weight, backward 2 more (with respect to the activations; a frozen weight needs no gradient of its
-        own), and for attention 2 · context · hidden a layer forward (scores and sums, half of them under the causal
-        mask) and twice that backward. Left out: adapter, output layer (it sees the answers alone), recomputation.
+        own, that of a weight that learns takes 2 more), and for attention 2 · context · hidden a layer forward (scores
+        and sums, half of them under the causal mask) and twice that backward. Left out: adapter, output layer (it sees
+        the answers alone), recomputation.
         After PaLM, arXiv 2204.02311, appendix B.
 
         Args:
             context: tokens of an example.
+            full: all weights learn.
         """
-        return 4 * self.linear_parameters + 3 * 2 * context * self.hidden * self.layers
+        return (6 if full else 4) * self.linear_parameters + 3 * 2 * context * self.hidden * self.layers
 
 
 SHAPES = {

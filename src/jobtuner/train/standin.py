@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from jobtuner.config import StandinConfig
 from jobtuner.progress import track
-from jobtuner.tasks import PromptEncoder, Task
+from jobtuner.records import ChatExample
+from jobtuner.tasks import CHAT_TASKS, ChatEncoder, ChatTask, PromptEncoder, Task, get_chat_task, get_label_task
 from jobtuner.tasks.base import IGNORED
 from jobtuner.taxonomy import Taxonomy
 
@@ -32,6 +33,7 @@ _Row = tuple[list[int], int]
 """Token ids, and the index of the first one that carries loss."""
 
 _AD_TOKENS = 128
+_CHAT_TOKENS = 256  # of a text, and of an answer
 _SORTED_TOGETHER = 2048  # rows: a window large enough for little padding, small enough for random batches
 _SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
@@ -47,6 +49,8 @@ class Corpus:
     ads: list[str]
     titles: list[str]
     codes: list[str]
+    chats: Sequence[ChatExample] = ()
+    """Of tasks that answer in text, in place of titles and codes: training chats, which teach the form of an answer."""
 
     @classmethod
     def of(cls, ads: Sequence[str], taxonomy: Taxonomy) -> "Corpus":
@@ -57,7 +61,8 @@ class Corpus:
     def digest(self, config: StandinConfig, seed: int) -> str:
         """SHA-256 over everything that decides what the stand-in becomes."""
         digest = hashlib.sha256(json.dumps([config.model_dump(mode="json"), seed]).encode())
-        for text in (*self.ads, "", *self.titles, "", *self.codes):
+        chats = [json.dumps([row.text, row.facts, row.answer]) for row in self.chats]
+        for text in (*self.ads, "", *self.titles, "", *self.codes, *chats):
             digest.update(text.encode() + b"\0")
         return digest.hexdigest()
 
@@ -86,13 +91,15 @@ def _chunks(texts: Sequence[str], size: int = 1000) -> Iterator[list[str]]:
         yield list(texts[start : start + size])
 
 
-def build_standin(config: StandinConfig, corpus: Corpus, task: Task, seed: int, out: Path) -> dict[str, float]:
+def build_standin(
+    config: StandinConfig, corpus: Corpus, task: Task | ChatTask, seed: int, out: Path
+) -> dict[str, float]:
     """Build, pretrain and save the stand-in.
 
     Args:
         config: size and schedule.
         corpus: repeated in random order until `pretrain_tokens` are seen.
-        task: whose prompt frames the taxonomy's lines.
+        task: whose prompt frames the taxonomy's lines, or the chats.
         seed: decides the initial weights and the order.
         out: folder for the model and tokenizer, as Hugging Face stores them (safetensors).
 
@@ -134,20 +141,34 @@ def build_standin(config: StandinConfig, corpus: Corpus, task: Task, seed: int, 
     }
 
 
-def _tokenizer_texts(corpus: Corpus, task: Task) -> list[str]:
-    """The ads and titles, and the prompt as often as there are ads: its words become whole tokens."""
-    prompt = " ".join(message["content"] for message in task.messages(""))
+def _tokenizer_texts(corpus: Corpus, task: Task | ChatTask) -> list[str]:
+    """The ads, titles and chats, and the prompt as often as there are ads: its words become whole tokens."""
+    if task.name in CHAT_TASKS:
+        chats = [get_chat_task(task.name).prompt(row.text, row.facts) for row in corpus.chats]
+        told = [turn["content"] for chat in chats for turn in chat]
+        return [*told, *(row.answer for row in corpus.chats), *["\nsystem\nuser\nassistant\n"] * len(chats)]
+    prompt = " ".join(message["content"] for message in get_label_task(task.name).messages(""))
     return [*corpus.ads, *corpus.titles, *[f"{prompt}\nsystem\nuser\nassistant\n"] * len(corpus.ads)]
 
 
-def _rows(tokenizer: "PreTrainedTokenizerBase", corpus: Corpus, task: Task) -> list[_Row]:
-    """Pretraining rows: every ad as plain text, and the taxonomy's questions, repeated to about a fifth of the rows."""
+def _rows(tokenizer: "PreTrainedTokenizerBase", corpus: Corpus, task: Task | ChatTask) -> list[_Row]:
+    """Pretraining rows: every ad as plain text, and the taxonomy's questions, repeated to about a fifth of the rows, or
+    the chats."""
     ads = tokenizer(corpus.ads, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     end = int(tokenizer.encode("<|endoftext|>")[0])
     rows: list[_Row] = [([*ids[:_AD_TOKENS], end], 1) for ids in ads]
-    questions = PromptEncoder(task, tokenizer, _AD_TOKENS).examples(corpus.titles, corpus.codes)
+    questions = _questions(tokenizer, corpus, task)
     repeats = max(1, round(len(rows) / 4 / max(1, len(questions))))
     return rows + [(row["input_ids"], row["labels"].count(IGNORED)) for row in questions] * repeats
+
+
+def _questions(
+    tokenizer: "PreTrainedTokenizerBase", corpus: Corpus, task: Task | ChatTask
+) -> list[dict[str, list[int]]]:
+    if task.name in CHAT_TASKS:
+        encoder = ChatEncoder(get_chat_task(task.name), tokenizer, _CHAT_TOKENS, _CHAT_TOKENS)
+        return encoder.examples(corpus.chats).rows
+    return PromptEncoder(get_label_task(task.name), tokenizer, _AD_TOKENS).examples(corpus.titles, corpus.codes)
 
 
 def _batches(rows: Sequence[_Row], seed: int, batch_tokens: int) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":

@@ -1,6 +1,7 @@
 """What a training run must remember to go on as if nothing had happened, as safetensors and JSON (no pickle).
 
-adapter_model.safetensors, adapter_config.json  the adapter, as PEFT stores it
+adapter_model.safetensors, adapter_config.json  the adapter, as PEFT stores it; or, of full fine-tuning,
+weights.safetensors                             all trained weights
 optimizer.safetensors, optimizer.json           optimizer and learning-rate schedule
 progress.safetensors, progress.json             random generators, sums of the loss, seconds
 trainer_state.json                              the trainer's own: step, epoch, what was logged
@@ -18,6 +19,7 @@ from jobtuner.errors import ModelError
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
+    from transformers import PreTrainedModel
 
 __all__ = [
     "load_adapter",
@@ -29,26 +31,37 @@ __all__ = [
     "size_of",
 ]
 
-_ADAPTER = "adapter_model.safetensors"
+_ADAPTER, _WEIGHTS = "adapter_model.safetensors", "weights.safetensors"
 
 
-def save_adapter(model: "PeftModel", folder: Path) -> None:
-    """Write the adapter in the form that PEFT reads, in the precision in which it is trained."""
+def save_adapter(model: "PeftModel | PreTrainedModel", folder: Path) -> None:
+    """Write the adapter in the form that PEFT reads, or all trained weights, in the precision of the training."""
     from safetensors.torch import save_file
 
+    if not hasattr(model, "peft_config"):
+        save_file(_trained(model), folder / _WEIGHTS)
+        return
     model.peft_config["default"].save_pretrained(str(folder))
     save_file(_adapter(model), folder / _ADAPTER, metadata={"format": "pt"})
 
 
-def load_adapter(model: "PeftModel", folder: Path) -> None:
-    """Put saved weights into the model's adapter, in place.
+def load_adapter(model: "PeftModel | PreTrainedModel", folder: Path) -> None:
+    """Put saved weights into the model's adapter, or into the trained weights, in place.
 
     Raises:
         ModelError: the file holds other weights than the adapter has.
     """
+    import torch
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
+    if not hasattr(model, "peft_config"):
+        weights = load_file(folder / _WEIGHTS)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(weights[name])
+        return
     saved, own = load_file(folder / _ADAPTER), _adapter(model)
     if {name: value.shape for name, value in saved.items()} != {name: value.shape for name, value in own.items()}:
         raise ModelError(
@@ -57,7 +70,11 @@ def load_adapter(model: "PeftModel", folder: Path) -> None:
     set_peft_model_state_dict(model, saved)
 
 
-def _adapter(model: "PeftModel") -> "dict[str, torch.Tensor]":
+def _trained(model: Any) -> "dict[str, torch.Tensor]":
+    return {name: each.detach().cpu().contiguous() for name, each in model.named_parameters() if each.requires_grad}
+
+
+def _adapter(model: Any) -> "dict[str, torch.Tensor]":
     from peft import get_peft_model_state_dict
 
     weights = get_peft_model_state_dict(model, save_embedding_layers=False)

@@ -11,12 +11,16 @@ from jobtuner.progress import Bar, track
 from jobtuner.train.answer_trainer import answer_trainer, attention, measure
 from jobtuner.train.arguments import optimizer_steps, trainer_arguments
 from jobtuner.train.batches import StepBatches
-from jobtuner.train.best import BEST, restore_best, validation_watch
+from jobtuner.train.best import BEST, Watch, restore_best, validation_watch
+from jobtuner.train.checkpoint import Checkpoint
+from jobtuner.train.group import ALONE, Group
+from jobtuner.train.label_metrics import LabelJudge
 from jobtuner.train.resume import Checkpointing, run_training
+from jobtuner.train.shard import is_sharded
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PreTrainedTokenizerBase, TrainerCallback
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 __all__ = ["fine_tune"]
 
@@ -24,7 +28,7 @@ _Row = dict[str, list[int]]
 
 
 def fine_tune(
-    model: "PeftModel",
+    model: "PeftModel | PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     rows: Sequence[_Row],
     validation: Sequence[_Row],
@@ -33,11 +37,16 @@ def fine_tune(
     out: Path,
     checkpoints: Checkpointing | None = None,
     ids: Sequence[str] = (),
+    group: Group = ALONE,
+    autocast: bool | None = None,
+    judge: LabelJudge | None = None,
+    watch: Watch | None = None,
+    report_to: Sequence[str] = (),
 ) -> tuple[dict[str, float], list[dict[str, float]]]:
-    """Train the adapter.
+    """Train the adapter, or all weights.
 
     Args:
-        model: quantised base with an adapter.
+        model: base with an adapter, or one whose weights all learn.
         tokenizer: gives the padding token.
         rows: training rows with `input_ids` and `labels`.
         validation: rows that are measured at the end, and the first of them every `evaluate_every` steps.
@@ -46,6 +55,11 @@ def fine_tune(
         out: scratch folder for the trainer.
         checkpoints: where the run is saved, and taken up again; None: nowhere.
         ids: id of each training row, for messages.
+        group: the processes that train together; each of them calls this with the same arguments.
+        judge: measures the labels' scores on the validation rows, where `best_by` asks for them.
+        report_to: transformers' names of where the curves go beside the history.
+        watch: told the step and what was measured, each time; may raise `SeenEnoughError`.
+        autocast: matrix products in bfloat16; None: where the model's weights are of that type.
 
     Returns:
         Metrics (train_loss and validation_loss in nats an answer token, validation_accuracy as the share of answers
@@ -61,13 +75,16 @@ def fine_tune(
     import torch
     from datasets import Dataset
 
-    batches = StepBatches(int(tokenizer.encode("<|endoftext|>")[0]), settings)
-    arguments = trainer_arguments(settings, seed, out, autocast=model.config.dtype == torch.bfloat16)
+    pad_id = int(tokenizer.encode("<|endoftext|>")[0])
+    batches = StepBatches(pad_id, settings, group, even=is_sharded(model))
+    in_half = model.config.dtype == torch.bfloat16 if autocast is None else autocast
+    arguments = trainer_arguments(settings, seed, out, in_half, report_to if group.first else ())
     steps = optimizer_steps(settings, len(rows))
     found = checkpoints.newest(steps) if checkpoints else None
+    found = _for_all(group, found, out / "resumed")
     start = found.step if found else 0
     with track("Fine-tuning", total=steps, unit="steps", start=start) as bar, attention(model, settings):
-        trainer = answer_trainer(rows, settings, seed)(
+        trainer = answer_trainer(rows, settings, seed, group)(
             model=model,
             args=arguments,
             train_dataset=Dataset.from_list([{**row, "row": number} for number, row in enumerate(rows)]),
@@ -81,8 +98,12 @@ def fine_tune(
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(torch.float32)
         some = list(validation)[: settings.evaluate_rows]
+
+        def measured_now() -> dict[str, float]:
+            return measure(trainer, batches, some) | (judge.measure(trainer.model, len(some), group) if judge else {})
+
         trainer.add_callback(
-            validation_watch(model, lambda: measure(trainer, batches, some), settings, out / BEST),
+            validation_watch(model, measured_now, settings, out / BEST, watch),
         )
         trainer.ids = ids
         result = run_training(trainer, checkpoints, found)
@@ -108,6 +129,17 @@ def fine_tune(
     return metrics, history
 
 
+def _for_all(group: Group, found: Checkpoint | None, copy: Path) -> Checkpoint | None:
+    """The checkpoint that the first process found, for every process."""
+    if group.size == 1:
+        return found
+    step = group.tell(found.step if found else None)
+    if step is None:
+        return None
+    folder = group.copy_folder(found.folder if found else None, copy)
+    return found or Checkpoint(folder, step, {})
+
+
 def _watcher(bar: Bar, start: int) -> "TrainerCallback":
     from transformers import TrainerCallback
 
@@ -131,5 +163,5 @@ def _watcher(bar: Bar, start: int) -> "TrainerCallback":
 
 
 def _numbers(entry: dict[str, Any]) -> dict[str, float]:
-    keep = ("step", "epoch", "loss", "learning_rate", "grad_norm", "validation_loss", "validation_accuracy")
-    return {key: float(entry[key]) for key in keep if key in entry}
+    keep = ("step", "epoch", "loss", "learning_rate", "grad_norm")
+    return {key: float(value) for key, value in entry.items() if key in keep or key.startswith("validation_")}

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from jobtuner.tracking_entries import Entry
@@ -24,12 +25,23 @@ class FileRunStore:
         self._read(parent)
         return self._write(uuid.uuid4().hex, {"parent": parent, "name": name, "status": "RUNNING"})
 
+    def parent(self, run_id: str) -> str | None:
+        parent = self._read(run_id).get("parent")
+        return None if parent is None else str(parent)
+
+    def watched(self, run_id: str) -> AbstractContextManager[None]:
+        self._read(run_id)
+        return nullcontext()
+
     def log(self, run_id: str, entry: Entry) -> None:
         run = self._read(run_id)
         self._write(run_id, {**run, "metrics": [item.name for item in entry.metrics]})
 
     def close(self, run_id: str, status: str) -> None:
         self._write(run_id, {**self._read(run_id), "status": status})
+
+    def find_open(self, experiment: str, tag: str, value: str) -> list[str]:
+        raise AssertionError("`jobtuner run` ends its tracked run by itself")
 
     def _read(self, run_id: str) -> dict[str, object]:
         run: dict[str, object] = json.loads((self._folder / f"{run_id}.json").read_text())

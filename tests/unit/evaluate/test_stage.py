@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jobtuner.cascade import BASELINE_FOLDER, CascadeSettings
 from jobtuner.config import Config, EvaluateConfig
 from jobtuner.contracts import EvalReport
 from jobtuner.errors import ContractError, DataError
@@ -78,7 +79,7 @@ def predictions(folder: Path, name: str = "predictions.jsonl") -> list[Predictio
 def test_writes_all_files_and_the_contract(world: World) -> None:
     report = world.evaluate("out", config())
     out = world.folder / "out"
-    assert {path.name for path in out.iterdir()} == {*FILES, *CHARTS, "contract.json"}
+    assert {path.name for path in out.iterdir()} == {*FILES, *CHARTS, "contract.json", BASELINE_FOLDER}
     assert EvalReport.load(out) == report
     assert report.examples == 40
     assert (report.data_fingerprint, report.model_fingerprint) == (samples.DATA, "a" * 64)
@@ -93,6 +94,9 @@ def test_writes_all_files_and_the_contract(world: World) -> None:
     assert written["mcnemar"] == {"ours_only": 28, "theirs_only": 0, "p_value": report.mcnemar_p}
     assert report.mcnemar_p < 0.001
     assert {"model", "baseline"} == set(written["abstention"]) == set(written["prediction_sets"])
+    cascade = CascadeSettings.load(world.folder / "out" / BASELINE_FOLDER)
+    assert cascade.threshold == written["cascade"]["point"]["threshold"]
+    assert (cascade.curve[0].coverage, cascade.curve[-1].coverage) == (0.0, 1.0)
     # The baseline is equally sure of everything, and mostly wrong: the model must answer all.
     assert (written["cascade"]["point"]["coverage"], written["cascade"]["accuracy"]["estimate"]) == (0.0, 38 / 40)
     assert written["cascade"]["curve"][0]["accuracy"] == pytest.approx(38 / 40)

@@ -45,11 +45,12 @@ class KeywordClassifier:
 
     Words with an effect of their own: EXPLODE raises with the text in the message, NAN and INF answer with such
     numbers, SHORT forgets a column, WIDE has one too many, LOUD adds up to 1.01, DIE ends the process, SLOW takes
-    1.5 s.
+    1.5 s, PAUSE 20 ms.
     """
 
     model_version = "keywords/1"
     fingerprint = "f" * 64
+    abstain_below = 0.5
 
     def __init__(self) -> None:
         self.labels = list(TAXONOMY.labels)
@@ -81,6 +82,8 @@ class KeywordClassifier:
             os._exit(9)
         if "SLOW" in joined:
             time.sleep(1.5)
+        if "PAUSE" in joined:
+            time.sleep(0.02)
         counts = [[3.0 * len(WORDS[code] & set(text.lower().split())) for code in self.labels] for text in texts]
         logits = np.array(counts)
         scores = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))

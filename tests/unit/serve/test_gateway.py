@@ -222,7 +222,7 @@ def test_openapi_documents_request_answers_and_errors(client: TestClient) -> Non
     document = client.get("/openapi.json").json()
     assert set(document["paths"]) == {"/v1/occupations", "/v1/models", "/health", "/ready"}
     operation = document["paths"]["/v1/occupations"]["post"]
-    assert set(operation["responses"]) == {"200", "408", "413", "422", "429", "500"}
+    assert set(operation["responses"]) == {"200", "408", "413", "422", "429", "500", "503", "504"}
     for status in ("422", "500"):
         schema = operation["responses"][status]["content"]["application/json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/ErrorBody"}

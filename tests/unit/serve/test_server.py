@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from jobtuner.errors import ConfigError, DeployError, ModelError
+from jobtuner.serve.assembly import Offer
 from jobtuner.serve.server import _run, main, serve
 from tests.unit.serve import fakes
 from tests.unit.serve.conftest import wait_until
@@ -54,7 +55,7 @@ def test_a_stop_lets_the_request_under_way_finish(tmp_path: Path, number: signal
         asking = threading.Thread(target=ask)
         assert httpx.post(f"{url}/v1/occupations", json=BODY).status_code == 200
         asking.start()
-        wait_until(lambda: process.poll() is None and bool(_connections(process.pid)))
+        wait_until(lambda: open_requests(url) > 0)
         process.send_signal(number)
         assert process.wait(10) == 0
         asking.join(10)
@@ -62,10 +63,12 @@ def test_a_stop_lets_the_request_under_way_finish(tmp_path: Path, number: signal
     assert list(tmp_path.glob("ready.json.*")) == []  # the temporary file became the ready file
 
 
-def _connections(pid: int) -> list[object]:
-    import psutil
-
-    return [item for item in psutil.Process(pid).net_connections("tcp") if item.status == psutil.CONN_ESTABLISHED]
+def open_requests(url: str) -> int:
+    """Requests under way, but for the one that asks."""
+    (line,) = [
+        line for line in httpx.get(f"{url}/metrics").text.splitlines() if line.startswith("jobtuner_requests_open ")
+    ]
+    return int(float(line.split()[1])) - 1
 
 
 def test_the_log_is_json_without_the_ad(server: tuple[Path, str]) -> None:
@@ -100,7 +103,6 @@ def test_a_large_body_over_a_real_connection_is_413(server: tuple[Path, str]) ->
     ("raw", "status"),
     [
         (b"\x00" * 100, b"400"),
-        (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", b"404"),
         (b"POST /v1/occupations HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", b"400"),
         (b"POST /v1/occupations HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", b"400"),
         (b"GET /health HTTP/1.1\r\nHost: x\r\nX-Request-Id: \xff\xfe\r\n\r\n", b"200"),
@@ -120,11 +122,11 @@ def test_a_taken_port_and_a_wrong_one_are_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(DeployError, match=f"port {port}.*in use"):
-            serve(folder, "127.0.0.1", port, load=fakes.load)
+            serve(Offer(folder), "127.0.0.1", port, load=fakes.load)
     with pytest.raises(ConfigError, match="70000"):
-        serve(folder, "127.0.0.1", 70_000, load=fakes.load)
+        serve(Offer(folder), "127.0.0.1", 70_000, load=fakes.load)
     with pytest.raises(DeployError, match="no-such-host"):
-        serve(folder, "no-such-host.invalid", 0, load=fakes.load)
+        serve(Offer(folder), "no-such-host.invalid", 0, load=fakes.load)
 
 
 def test_a_model_that_cannot_be_loaded_ends_with_its_exit_code(
@@ -147,7 +149,7 @@ def test_a_signal_before_uvicorn_takes_over_is_not_lost() -> None:
 
     server, before = Server(), signal.getsignal(signal.SIGTERM)
     with socket.socket() as listener:
-        _run(server, listener)  # type: ignore[arg-type]  # the two members that it uses
+        _run(server, listener, threading.Event())  # type: ignore[arg-type]  # the two members that it uses
     assert server.should_exit
     assert signal.getsignal(signal.SIGTERM) == before
 

@@ -193,6 +193,44 @@ def test_settings_that_save_memory_are_seen_to_save_it() -> None:
     assert sum(usual.values()) == plan(batch_size=16).peak_bytes
 
 
+def of(recipe: str, **changes: str) -> Plan:
+    config = load_config(recipe, {key.replace("__", "."): value for key, value in changes.items()})
+    return make_plan(config, shape_of(config.model), Workload(examples=10_000, example_tokens=500, answer_tokens=6))
+
+
+def test_a_base_in_parts_is_planned_for_each_gpu() -> None:
+    parts, whole = of("qwen2_5_72b"), of("qwen2_5_72b", hardware__sharding="none")
+    name = "weights of the linear layers"
+    assert parts.memory[name] == pytest.approx(whole.memory[name] / 8, abs=1)
+    assert parts.memory["adapter (float32)"] == whole.memory["adapter (float32)"]
+    assert parts.memory["activations"] == whole.memory["activations"]
+    assert whole.loading_bytes == 0
+    assert parts.loading_bytes == sum(
+        whole.memory[part] for part in (name, "their quantisation constants", "embeddings, output layer, norms")
+    )
+    assert parts.peak_bytes == parts.loading_bytes > sum(parts.memory.values())
+
+
+def test_more_processes_take_as_many_steps_of_smaller_shares() -> None:
+    one, four = (
+        of("qwen2_5_7b", training__pass_tokens="null"),
+        of("qwen2_5_7b", training__pass_tokens="null", hardware__processes="4"),
+    )
+    assert (four.steps, four.tokens) == (one.steps, one.tokens)
+    assert four.memory["activations"] == one.memory["activations"] / 4
+    assert four.seconds(peak_flops=1e14) == pytest.approx(one.seconds(peak_flops=1e14) / 4)  # type: ignore[operator]
+
+
+def test_full_fine_tuning_is_planned_with_all_weights() -> None:
+    changes = {"training__method": "full", "lora": "{}", "quantization__type": "none", "quantization__double": "false"}
+    plan = of("qwen2_5_0_5b", **changes)
+    count = TOTALS["qwen2.5-0.5b"]
+    assert plan.trainable_parameters == plan.total_parameters == count
+    held = ("all weights (float32)", "gradients (float32)", "optimizer")
+    assert sum(plan.memory[part] for part in held) == 16 * count
+    assert plan.flops > of("qwen2_5_0_5b").flops
+
+
 def test_a_model_of_unknown_shape_is_one_clear_error(tmp_path: Path) -> None:
     model = load_config("smoke").model
     with pytest.raises(ConfigError, match=r"mistral.*qwen2\.5-7b.*local folder"):

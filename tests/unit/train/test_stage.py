@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from jobtuner import progress
-from jobtuner.config import CheckpointConfig, Config, load_config
+from jobtuner.config import CheckpointConfig, Config, QuantizationConfig, load_config
 from jobtuner.contracts import CONTRACT_FILE, EvalReport, ExportedModel, PreparedData, TrainedModel
 from jobtuner.errors import Interrupted, ModelError, StorageError
 from jobtuner.export.stage import run as run_export
+from jobtuner.known_answers import distance_to_known_answers
 from jobtuner.records import Example, write_jsonl
 from jobtuner.run import home
 from jobtuner.scoring import INFERENCE_FILE, InferenceSettings, load_adapted, load_exported
@@ -26,6 +27,7 @@ from jobtuner.train import trainer
 from jobtuner.train.stage import _SECTIONS, _checkpoints
 from jobtuner.train.stage import run as run_train
 from tests.conftest import ADS, TINY
+from tests.unit import contract_samples
 
 CODES = ["2221", "2221", "5120", "5120", "8331"]
 
@@ -63,8 +65,10 @@ def trained(config: Config, prepared: PreparedData, tmp_path_factory: pytest.Tem
 
 @pytest.fixture(scope="module")
 def report(trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> EvalReport:
+    folder = tmp_path_factory.mktemp("report")
+    contract_samples.evaluation_files(folder)
     return EvalReport(
-        folder=tmp_path_factory.mktemp("report"), fingerprint="report", data_fingerprint="data",
+        folder=folder, fingerprint="report", data_fingerprint="data",
         model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, gain={},
         mcnemar_p=1.0, temperature=1.7,
     ).save()  # fmt: skip
@@ -170,6 +174,9 @@ def test_merged_answers_as_base_and_adapter_do(
     assert exported.parity["label_agreement"] == 1.0
     adapted = load_adapted(trained, taxonomy).log_probabilities(ADS) / np.float32(1.7)
     adapted -= np.log(np.exp(adapted).sum(axis=1, keepdims=True))
+    assert InferenceSettings.load(exported.folder / "model").abstain_below == 0.4
+    assert (exported.folder / "model" / "baseline" / "cascade.json").is_file()
+    assert distance_to_known_answers(load_exported(exported.folder / "model"), exported.folder / "model") < 1e-3
     merged = load_exported(exported.folder / "model").log_probabilities(ADS)  # applies the temperature by itself
     np.testing.assert_allclose(merged, adapted, atol=0.02)  # the adapted base computes in bfloat16: 8 bits of mantissa
 
@@ -235,7 +242,7 @@ def test_export_fails_where_merged_and_adapted_disagree(
     save_file(weights, unlike / "model" / "model.safetensors", metadata={"format": "pt"})
     from jobtuner.export.stage import parity
 
-    found = parity(TrainedModel.load(broken), unlike / "model", prepared, strict, report.temperature)
+    found, _ = parity(TrainedModel.load(broken), unlike / "model", prepared, strict, report.temperature)
     assert found["label_agreement"] < 1.0
 
 
@@ -255,6 +262,7 @@ def test_variants_are_exported_as_they_were_trained(
     for folder in ("trained", "report", "exported"):
         (tmp_path / folder).mkdir()
     trained = run_train(other, {"prepare": prepared.folder}, tmp_path / "trained")
+    contract_samples.evaluation_files(tmp_path / "report")
     report = EvalReport(
         folder=tmp_path / "report", fingerprint="report", data_fingerprint="data",
         model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, gain={}, mcnemar_p=1.0,
@@ -276,3 +284,42 @@ def test_a_changed_taxonomy_beside_the_model_is_refused(exported: ExportedModel,
     Taxonomy(kept).save(folder / "taxonomy.json")
     with pytest.raises(ModelError, match="taxonomy"):
         load_exported(folder)
+
+
+def test_bfloat16_is_merged_in_half_the_memory_to_the_same_bits(
+    trained: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from jobtuner.export import merge as merging
+
+    settings = InferenceSettings.load(trained.folder)
+    settings = replace(settings, quantization={**settings.quantization, "compute_dtype": "bfloat16"})
+    for work in ("bfloat16", "float32"):
+        monkeypatch.setattr(merging, "_work_type", lambda *_, work=work: work)
+        merging.merge(trained, settings, "bfloat16", tmp_path / work)
+    half, whole = (load_file(tmp_path / name / "model.safetensors") for name in ("bfloat16", "float32"))
+    assert half.keys() == whole.keys() and all(weight.dtype == torch.bfloat16 for weight in half.values())
+    other = {name for name in half if not torch.equal(half[name], whole[name])}
+    assert other <= {"model.embed_tokens.weight"}  # why its adapter is merged in float32
+    adapted = load_file(trained.folder / "adapter" / "adapter_model.safetensors")
+    assert any("q_proj.lora_B" in name and weight.any() for name, weight in adapted.items())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "compute", "adapter", "work"),
+    [
+        ("bfloat16", "bfloat16", {"target_modules": ["q_proj"]}, "bfloat16"),
+        ("bfloat16", "bfloat16", {"target_modules": "all-linear", "use_dora": False}, "bfloat16"),
+        ("bfloat16", "bfloat16", {"target_modules": ["q_proj"], "use_dora": True}, "float32"),
+        ("bfloat16", "bfloat16", {"target_modules": ["q_proj", "embed_tokens"]}, "float32"),
+        ("bfloat16", "float32", {}, "float32"),
+        ("float32", "bfloat16", {}, "float32"),
+    ],
+)
+def test_the_type_of_the_merge(dtype: str, compute: str, adapter: dict[str, Any], work: str) -> None:
+    from jobtuner.export.merge import _work_type
+
+    quantization = QuantizationConfig(compute_dtype=compute)  # type: ignore[arg-type]
+    assert _work_type(dtype, quantization, adapter) == work

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from jobtuner.config import load_config
 from jobtuner.train.shapes import SHAPES, Shape
 
 _SCRIPT = Path(__file__).parents[3] / "benchmarks" / "train_throughput.py"
@@ -30,11 +31,22 @@ def test_all_three_run_on_a_tiny_shape(benchmark: Any, tmp_path: Path, capsys: p
     arguments = argparse.Namespace(rows=16, length=64)
     setting = benchmark.gpu_setting(arguments, tmp_path / "model", Shape(640, 64, 128, 2, 2, 1, tied=False), gpu=False)
     results = benchmark.compare(setting, 1, tmp_path / "scratch")
-    benchmark.report(setting, results, None)
+    benchmark.report(setting, results, 1e12)
     assert {name for name, runs in results.items() if math.isfinite(runs[0].validation_loss)} == {
         "notebook", "trl", "jobtuner"
     }  # fmt: skip
-    assert "jobtuner / trl: speed" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "jobtuner / trl: speed" in out
+    assert out.count("MFU") == 3
+
+
+def test_the_share_that_is_computed_leaves_the_common_prompt_out(benchmark: Any) -> None:
+    """Eight rows of 16 common tokens and 4 of their own in a pass: 16 + 8 × 4 of 8 × 20."""
+    rows = [{"input_ids": [*range(16), *([40 + n] * 4)], "labels": [-100] * 18 + [40 + n] * 2} for n in range(16)]
+    config = load_config("smoke", {"training.batch_size": "8"})
+    setting = benchmark.Setting(Path("none"), config, rows, rows, gpu=False)
+    assert benchmark.computed_share(setting) == pytest.approx(48 / 160)
+    assert benchmark.matmul_flops("cpu", 64, 3) > 0
 
 
 @pytest.mark.gpu

@@ -1,5 +1,7 @@
 """The fine-tuning loop on a real quantised model with an adapter."""
 
+import importlib.util
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from jobtuner.errors import ModelError
 from jobtuner.train.answer_trainer import answer_trainer, verify_trainer
 from jobtuner.train.arguments import trainer_arguments
 from jobtuner.train.batches import StepBatches
+from jobtuner.train.curves import draw_curves
 from jobtuner.train.trainer import fine_tune
 from tests.conftest import Standin
 from tests.unit.train.samples import build, plain_loss
@@ -172,3 +175,27 @@ def test_a_loss_that_is_no_number_is_an_error(standin: Standin, rows: Any, token
         model.get_base_model().model.norm.weight[0] = float("nan")
     with pytest.raises(ModelError, match="learning_rate"):
         fine_tune(model, tokenizer, rows, rows, TrainingConfig(epochs=2.0, batch_size=5), 1, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb"])
+def test_a_place_for_the_curves_whose_package_is_missing_is_one_clear_error(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = importlib.util.find_spec
+    reporters = {"tensorboard", "tensorboardX", "wandb"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda each: None if each in reporters else usual(each))
+    with pytest.raises(ModelError, match=f"reporting.to {name} needs the package {name}"):
+        trainer_arguments(TrainingConfig(), 1, tmp_path, report_to=(name,))
+
+
+def test_the_curves_show_what_the_history_holds(tmp_path: Path) -> None:
+    history = [
+        {"step": 10.0, "loss": 2.0, "grad_norm": 1.0, "learning_rate": 1e-3},
+        {"step": 10.0, "validation_loss": 2.1, "validation_accuracy": 0.1},
+    ]
+    draw_curves(history, tmp_path / "all.png")
+    draw_curves(history[:1], tmp_path / "some.png")
+    draw_curves([], tmp_path / "none.png")
+    sizes = [struct.unpack(">II", (tmp_path / name).read_bytes()[16:24]) for name in ("all.png", "some.png")]
+    assert sizes[0][1] > sizes[1][1]  # a panel more
+    assert not (tmp_path / "none.png").exists()

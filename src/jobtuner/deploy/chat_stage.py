@@ -1,0 +1,70 @@
+"""`deploy` for the tasks that answer in text: load what was exported, and let it answer one test example a language."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jobtuner.contracts import ExportedModel, PreparedData
+from jobtuner.errors import ContractError, DeployError
+from jobtuner.generation import load_exported_writer
+from jobtuner.records import ChatExample, read_jsonl
+from jobtuner.tasks import SkillsTask
+from jobtuner.tasks.skills import quoted
+
+__all__ = ["ask_exported"]
+
+_SHOWN = 200  # characters of an answer that are kept
+
+
+def ask_exported(prepared: PreparedData, exported: ExportedModel, out_dir: Path) -> list[dict[str, Any]]:
+    """Ask the exported model, loaded anew from its own folder, one test example a language.
+
+    Returns:
+        One entry an example: language, expected, answered (both cut), valid.
+
+    Raises:
+        ContractError: the test split is empty.
+        DeployError: no answer has the form that the task asks for.
+        ModelError: the model cannot be loaded, or does not fit its prompt.
+    """
+    examples = _one_per_language(prepared)
+    writer = load_exported_writer(exported.folder / "model")
+    answers = writer.answers([writer.prompts.chat(row.text, row.facts) for row in examples])
+    checks = _checks(prepared.task, examples, answers)
+    (out_dir / "server.log").write_text("Asked in this process, without a server.\n", encoding="utf-8")
+    if not any(check["valid"] for check in checks):
+        told = json.dumps([check["answered"] for check in checks], ensure_ascii=False)
+        raise DeployError(
+            f"None of the exported model's answers has the form of the task {prepared.task}: {told}. Train it longer."
+        )
+    return checks
+
+
+def _checks(task: str, examples: Sequence[ChatExample], answers: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "language": row.language,
+            "expected": row.answer[:_SHOWN],
+            "answered": answer[:_SHOWN],
+            "valid": bool(_skills(row, answer)) if task == "skills" else bool(answer),
+        }
+        for row, answer in zip(examples, answers, strict=True)
+    ]
+
+
+def _skills(row: ChatExample, answer: str) -> Sequence[object]:
+    """What it found; for an ad without skills the empty list that it wrote."""
+    found: Sequence[object] = SkillsTask().parse(answer, row.text)
+    return found or (["none"] if not row.facts["spans"] and answer and not quoted(answer) else [])
+
+
+def _one_per_language(prepared: PreparedData) -> list[ChatExample]:
+    """The first test example by id of every language, in the languages' order."""
+    rows: dict[str, ChatExample] = {}
+    for row in map(ChatExample.from_json, read_jsonl(prepared.folder / "test.jsonl")):
+        if row.language not in rows or row.id < rows[row.language].id:
+            rows[row.language] = row
+    if not rows:
+        raise ContractError(f"{prepared.folder / 'test.jsonl'} holds no example. Run the prepare stage again.")
+    return [rows[language] for language in sorted(rows)]

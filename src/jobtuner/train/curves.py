@@ -1,0 +1,43 @@
+"""A picture of the training: losses, validation scores and learning rate over the steps."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+__all__ = ["CURVES_FILE", "draw_curves"]
+
+CURVES_FILE = "curves.png"
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe and Ito: told apart by the colour-blind too
+_PANELS = (
+    ("loss, nats an answer token", ("loss", "validation_loss")),
+    ("validation score", ("validation_accuracy", "validation_label_accuracy", "validation_macro_f1")),
+    ("norm of the gradient", ("grad_norm",)),
+    ("learning rate", ("learning_rate",)),
+)
+
+
+def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draw a panel for each kind of value that the history holds; no file where it holds none.
+
+    Args:
+        history: one entry a logged step, each with `step`.
+        path: PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    shown = [(title, [name for name in names if any(name in entry for entry in history)]) for title, names in _PANELS]
+    shown = [(title, names) for title, names in shown if names]
+    if not shown:
+        return
+    figure = Figure(figsize=(7.5, 2.3 * len(shown)), layout="constrained")  # no pyplot: no display, no global state
+    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (title, names) in zip(panels, shown, strict=True):
+        for colour, name in zip(_COLOURS, names, strict=False):
+            points = [(entry["step"], entry[name]) for entry in history if name in entry]
+            axes.plot(*zip(*points, strict=True), color=colour, label=name.replace("_", " "), marker=".")
+        axes.set_title(title, fontsize=9, loc="left")
+        axes.grid(visible=True, alpha=0.3)
+        if len(names) > 1:
+            axes.legend(fontsize=8, frameon=False)
+    panels[-1].set_xlabel("optimizer step")
+    figure.savefig(path, dpi=110, metadata={"Software": None})  # no version: the same bytes from every one

@@ -1,0 +1,116 @@
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobtuner.config import Config, load_config
+from jobtuner.errors import DataError
+from jobtuner.prepare.chat_rows import ChatRow, read_chat_rows, spans_of
+from jobtuner.prepare.sources import Rejected
+
+
+def _config(task: str, **settings: str) -> Config:
+    return load_config("smoke", {"task": task, **{key.replace("__", "."): value for key, value in settings.items()}})
+
+
+def _read(tmp_path: Path, rows: list[Any], config: Config) -> list[ChatRow | Rejected]:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), "utf-8")
+    return list(read_chat_rows(path, config))
+
+
+def _quoted(row: ChatRow | Rejected) -> list[str]:
+    assert isinstance(row, ChatRow)
+    return [row.text[a:b] for a, b in row.spans or spans_of(row.skills, row.text)]
+
+
+def test_tags_become_places_and_layers_lie_over_each_other(tmp_path: Path) -> None:
+    row = {
+        "tokens": ["You", "plan", "big", "projects", "in", "Python", ",", "SQL"],
+        "skill": ["O", "B", "I", "I", "O", "O", "O", "O"],
+        "knowledge": ["O", "O", "O", "O", "O", "B-Knowledge", "O", "I"],
+        "lang": "en",
+    }
+    config = _config("skills", chat__columns__tokens="tokens", chat__columns__tags="[skill, knowledge]")
+    [found] = _read(tmp_path, [row], config)
+    assert _quoted(found) == ["plan big projects", "Python", "SQL"]
+    assert found == _read(tmp_path, [row], config)[0]
+
+
+def test_lists_of_texts_and_of_places_give_the_same(tmp_path: Path) -> None:
+    text = "Python and SQL, more SQL"
+    rows = [{"text": text, "skills": ["sql", "Python"]}, {"text": text, "skills": [{"start": 11, "end": 14}]}]
+    texts, places = _read(tmp_path, rows, _config("skills"))
+    assert _quoted(texts) == ["Python", "SQL", "SQL"]
+    assert _quoted(places) == ["SQL"]
+
+
+def test_rows_with_one_skill_each_are_put_together(tmp_path: Path) -> None:
+    rows = [
+        {"sentence": "Python and SQL", "span": "SQL"},
+        {"sentence": "Excel", "span": "Excel"},
+        {"sentence": "Python and SQL", "span": "Python"},
+    ]
+    config = _config("skills", data__columns__text="sentence", chat__columns__skills="span")
+    assert [_quoted(row) for row in _read(tmp_path, rows, config)] == [["Python", "SQL"], ["Excel"]]
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "kind"),
+    [
+        ("skills", {"text": " ", "skills": []}, "no text"),
+        ("skills", {"text": "a"}, "no skills"),
+        ("skills", {"text": "a", "skills": [3]}, "skills of another form"),
+        ("skills", {"text": "abc", "skills": [{"start": 2, "end": 9}]}, "span outside the text"),
+        ("skills", {"text": "abc", "skills": [{"start": 2}]}, "span outside the text"),
+        ("skills", "{broken", "broken row"),
+        ("skills", "[1]", "broken row"),
+        ("cover_letter", {"text": "ad"}, "no applicant"),
+        ("cover_letter", {"text": "ad", "applicant": {"age": 3}}, "applicant not usable"),
+        ("instruct", {"prompt": "a"}, "no chat"),
+        ("instruct", {"messages": [{"role": "user", "content": "a"}]}, "no chat"),
+    ],
+)
+def test_what_cannot_be_used_is_rejected_with_its_reason(tmp_path: Path, task: str, row: Any, kind: str) -> None:
+    [found] = _read(tmp_path, [row], _config(task))
+    assert isinstance(found, Rejected)
+    assert found.kind == kind
+    assert found.reason.startswith(kind)
+
+
+def test_tags_that_do_not_fit_their_tokens_are_rejected(tmp_path: Path) -> None:
+    config = _config("skills", chat__columns__tokens="tokens", chat__columns__tags="[tags]")
+    for tags in (["B"], ["B", "X"], None):
+        [found] = _read(tmp_path, [{"tokens": ["a", "b"], "tags": tags}], config)
+        assert isinstance(found, Rejected) and found.kind == "tags do not fit"
+
+
+def test_letters_and_chats_are_read(tmp_path: Path) -> None:
+    row = {"text": "Nurse wanted", "applicant": {"name": "Eva", "skills": ["triage"]}, "letter": " Dear all "}
+    [letter] = _read(tmp_path, [row], _config("cover_letter"))
+    assert isinstance(letter, ChatRow) and letter.answer == "Dear all"
+    assert letter.facts == {"applicant": {"name": "Eva", "skills": ["triage"]}}
+    chats = [
+        {"instruction": "Add", "input": "2 2", "output": "4"},
+        {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]},
+    ]
+    first, second = _read(tmp_path, chats, _config("instruct"))
+    assert isinstance(first, ChatRow) and isinstance(second, ChatRow)
+    assert (first.answer, second.text, second.answer) == ("4", "Hi", "Hello")
+
+
+def test_files_that_cannot_be_used_are_errors(tmp_path: Path) -> None:
+    config = _config("skills")
+    (tmp_path / "a.csv").write_text("text,skills\n")
+    with pytest.raises(DataError, match="ends with none of"):
+        list(read_chat_rows(tmp_path / "a.csv", config))
+    (tmp_path / "b.jsonl").write_text("\n")
+    with pytest.raises(DataError, match="is empty"):
+        list(read_chat_rows(tmp_path / "b.jsonl", config))
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b'{"text": 1}' * 99)[:-9])
+    with pytest.raises(DataError, match="cannot be read"):
+        list(read_chat_rows(tmp_path / "c.jsonl.gz", config))
+    with pytest.raises(DataError, match="holds no file"):
+        list(read_chat_rows(tmp_path / "none", config))
