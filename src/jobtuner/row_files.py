@@ -99,11 +99,12 @@ def opened(path: Path, budget: Budget, longest_line: int | None = None) -> Itera
         DataError: inside the block, too: not UTF-8, cut or damaged, larger than allowed, a line longer than allowed.
     """
     try:
-        with _unpacked(path) as source:
-            guard = _Guard(source, path, budget, longest_line)
-            yield io.TextIOWrapper(io.BufferedReader(guard, _BLOCK), encoding="utf-8-sig", newline="")
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path) from error
+        try:
+            with _unpacked(path) as source:
+                guard = _Guard(source, path, budget, longest_line)
+                yield io.TextIOWrapper(io.BufferedReader(guard, _BLOCK), encoding="utf-8-sig", newline="")
+        except UnicodeDecodeError as error:
+            raise _not_utf8(path) from error  # it reads the file again, further: what it meets is caught below
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is no complete gzip file ({error}). Copy it again or unpack it.") from error
     except OSError as error:

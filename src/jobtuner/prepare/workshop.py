@@ -4,6 +4,7 @@ Every finished part is a file named after its content. A run that is started aga
 and finds the parts that it need not clean again. Rows that fit into one part are cleaned here, without files.
 """
 
+import fcntl
 import hashlib
 import multiprocessing
 import multiprocessing.connection
@@ -13,7 +14,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,19 +58,28 @@ def cleaned(rows: Iterable[PartRow], config: Config, taxonomy: Taxonomy, total: 
     """
     parts = chunks(rows, config.data.part_rows)
     first, second = next(parts, []), next(parts, None)
-    folder = None
-    with track("Cleaning text", total=total) as bar:
-        if second is None:
+    if second is None:
+        with track("Cleaning text", total=total) as bar:
             work(first, config, taxonomy, bar)
-            tables = [to_table(first)]
-        else:
-            cache = os.environ.get("JOBTUNER_CACHE")
-            folder = (Path(cache) if cache else home()) / "parts" / settings_key(config, taxonomy)
+        yield [to_table(first)]
+        return
+    cache = os.environ.get("JOBTUNER_CACHE")
+    with _parts_folder((Path(cache) if cache else home()) / "parts" / settings_key(config, taxonomy)) as folder:
+        with track("Cleaning text", total=total) as bar:
             files = _clean_files(chain([first, second], parts), config, taxonomy, folder, bar)
-            tables = [read_part(file) for file in files]
-    yield tables
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+        yield [read_part(file) for file in files]
+
+
+@contextmanager
+def _parts_folder(folder: Path) -> Iterator[Path]:
+    """A folder that is removed when the block ends well, by the last one of the runs that work in it at once."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:  # the system lets go of it when a run is killed
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield folder
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def clean_into(folder: Path, rows: Iterable[PartRow], config: Config, taxonomy: Taxonomy) -> tuple[int, Sequence[Path]]:

@@ -174,11 +174,11 @@ FORMS: dict[str, Callable[[random.Random], bytes]] = {
 }
 
 
-def read_hostile(name: str, count: int, folder: Path) -> int:
-    """Read `count` hostile files; return how many were refused as a whole."""
+def read_hostile(name: str, seeds: range, folder: Path) -> int:
+    """Read one hostile file a seed; return how many were refused as a whole."""
     refused = 0
     path = folder / name
-    for seed in range(count):
+    for seed in seeds:
         path.write_bytes(FORMS[name](random.Random(f"{name}/{seed}")))
         found: list[JobAd | Rejected] = []
         try:
@@ -202,13 +202,17 @@ def read_hostile(name: str, count: int, folder: Path) -> int:
 def test_hostile_files(name: str, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
-        assert read_hostile(name, FEW, tmp_path) < FEW or name == "bytes.jsonl"
+        assert read_hostile(name, range(FEW), tmp_path) < FEW or name == "bytes.jsonl"
+
+
+def test_a_packed_file_with_two_faults_is_refused(tmp_path: Path) -> None:
+    assert read_hostile("rows.jsonl.gz", range(155, 156), tmp_path) == 1  # not UTF-8, and a wrong checksum
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMS)
 def test_ten_thousand_hostile_files(name: str, tmp_path: Path) -> None:
-    read_hostile(name, MANY, tmp_path)
+    read_hostile(name, range(MANY), tmp_path)
 
 
 def clean_hostile(count: int) -> None:

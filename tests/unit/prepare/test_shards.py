@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from jobtuner.config import Columns, Config, DataConfig, RuleConfig
 from jobtuner.contracts import PreparedData
 from jobtuner.errors import ContractError, DataError
 from jobtuner.prepare import workshop
-from jobtuner.prepare.parts import PART_PATTERN, write_part
-from jobtuner.prepare.stage import run, run_merge, run_shard
+from jobtuner.prepare.parts import PART_PATTERN, PartRow, numbered, write_part
+from jobtuner.prepare.stage import read_source, run, run_merge, run_shard
 from jobtuner.prepare.synthesize import generate_ads
+from jobtuner.taxonomy import builtin_taxonomy
 
 FILES = ("train.jsonl", "validation.jsonl", "test.jsonl", "rejected.jsonl", "duplicates.jsonl", "card.md", "card.html")
 
@@ -83,7 +85,22 @@ def test_shards_and_parts_change_nothing(tmp_path: Path) -> None:
 
 def test_parts_are_removed_at_the_end(tmp_path: Path) -> None:
     in_one_go(settings(write_rows(tmp_path / "rows.jsonl", 120), part_rows=60), tmp_path / "out")
-    assert list((tmp_path / "cache" / "parts").iterdir()) == []
+    assert [path.suffix for path in (tmp_path / "cache" / "parts").iterdir()] == [".lock"]
+
+
+def test_two_runs_at_once_do_not_take_each_others_parts_away(tmp_path: Path) -> None:
+    source = write_rows(tmp_path / "rows.jsonl", 60)
+    config, taxonomy = settings(source, part_rows=40), builtin_taxonomy()
+
+    def rows() -> Iterator[PartRow]:
+        return numbered(read_source(config, tmp_path))
+
+    with workshop.cleaned(rows(), config, taxonomy, None) as first:
+        with workshop.cleaned(rows(), config, taxonomy, None) as second:
+            assert [table.num_rows for table in first] == [table.num_rows for table in second]
+        left = parts_in(tmp_path)
+    assert len(left) == len(first)
+    assert parts_in(tmp_path) == set()
 
 
 def test_few_rows_make_no_files_and_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
