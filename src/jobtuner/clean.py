@@ -68,7 +68,31 @@ def clean_text(text: str, config: CleanConfig) -> Cleaned:
 
 def repair_encoding(text: str) -> str:
     """Undo mojibake ("cafÃ©"), compose characters (NFC), drop control and invisible ones; quotes stay as they are."""
-    return unicodedata.normalize("NFC", ftfy.fix_text(text, _FTFY).translate(_INVISIBLE))
+    if _is_usual(text):
+        return text
+    # ftfy works line by line and takes 40 µs a line: those that it cannot change are kept from it.
+    lines = (line if _is_usual(line) else ftfy.fix_text(line, _FTFY) for line in _LINE.findall(text))
+    return unicodedata.normalize("NFC", "".join(lines).translate(_INVISIBLE))
+
+
+_LETTERS = "".join(chr(code) for code in range(0xDF, 0x180) if chr(code).islower() and chr(code) != "œ")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_NOT_PLAIN = re.compile(f"[^\\t\\n -~{_LETTERS}]")
+_LONE = frozenset(chr(code) for code in (*range(0xA0, 0x180), *range(0x2010, 0x2028), *range(0x2030, 0x205F), 0x20AC))
+_LONE -= frozenset("\u00adÂÃŒœ")
+
+
+def _is_usual(text: str) -> bool:
+    """Whether `repair_encoding` has nothing to do, told at a fraction of its price.
+
+    Every pattern of ftfy's `badness` needs two characters beyond ASCII side by side of which one is no small letter,
+    or one of ÂÃŒœ, or a control character. All characters that pass here are composed and visible.
+    """
+    for match in _NOT_PLAIN.finditer(text):
+        place = match.start()
+        if match[0] not in _LONE or not (text[max(0, place - 1) : place] + text[place + 1 : place + 2]).isascii():
+            return False
+    return True
 
 
 class _TextCollector(HTMLParser):

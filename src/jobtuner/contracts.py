@@ -25,6 +25,7 @@ __all__ = [
     "ExportedModel",
     "ModelVersion",
     "PreparedData",
+    "PreparedShard",
     "TrainedModel",
 ]
 
@@ -92,7 +93,7 @@ class PreparedData(Contract):
     """Cleaned, deduplicated, split examples.
 
     Files: train.jsonl, validation.jsonl, test.jsonl (`records.Example`), rejected.jsonl (row, reason),
-    duplicates.jsonl (id, kept id), taxonomy.json, card.md.
+    duplicates.jsonl (id, kept id), taxonomy.json, card.md, card.html and its pictures (card_*.png).
     """
 
     task: str
@@ -104,6 +105,19 @@ class PreparedData(Contract):
     taxonomy_version: str
     counts: dict[str, int]
     """Rows read = rejected + duplicates + train + validation + test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedShard(Contract):
+    """Cleaned rows of one of several shards, from which `prepare` makes its result. Files: <settings>/part-*.arrow."""
+
+    shard: int
+    """From 0 to `shards` - 1."""
+    shards: int
+    rows: int
+    """Rows of the input that belong to the shard, rejected ones too."""
+    settings: str
+    """Equal for shards that were cleaned in the same way."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,10 +111,21 @@ _URL = re.compile(
 _HANDLE = re.compile(r"(?<![\w@./+-])@(?=\w*[^\W\d])\w(?:[\w.]{1,28}\w)")
 
 
+_DOMAIN_END = re.compile(r"\.[a-z]{2,7}$")
+
+
 def _urls(text: str) -> _Places:
-    if "." in text:
+    if _may_hold_url(text):
         for match in _URL.finditer(text):
             yield match.span()
+
+
+def _may_hold_url(text: str) -> bool:
+    """Whether there is a scheme, "www." or a slash behind a domain: much cheaper than the search itself."""
+    folded = text.lower()
+    if "www." in folded:
+        return True
+    return any(head.endswith(":") or _DOMAIN_END.search(head[-8:]) for head in folded.split("/")[:-1])
 
 
 def _handles(text: str) -> _Places:
@@ -135,10 +146,13 @@ _NETWORK_WORD = re.compile(
 
 _IBAN = re.compile(r"(?<![^\W_])[A-Za-z]{2}\d{2}(?:[ \u00a0-]?[A-Za-z0-9]){11,30}")
 _IBAN_SHORTEST = 15  # Norway
+_COUNTRY_AND_CHECK = re.compile(r"\d(?<=[A-Za-z]{2}\d)\d")  # how an IBAN begins, searched from its rarer part
 
 
 def _ibans(text: str) -> _Places:
     """Runs with a country's length and valid check digits; the longest beginning of a run that has both counts."""
+    if not _COUNTRY_AND_CHECK.search(text):
+        return
     for match in _IBAN.finditer(text):
         for end in range(match.end(), match.start() + _IBAN_SHORTEST - 1, -1):
             if not text[end : end + 1].isalnum() and iban_standard.is_valid(
@@ -266,9 +280,19 @@ _ADDRESS = re.compile(
 )
 
 
+_DIGIT = re.compile(r"\d")
+_ADDRESS_SPAN = 400  # characters; more than an address holds before its house number: the parts are bounded above
+
+
 def _addresses(text: str) -> _Places:
-    for match in _ADDRESS.finditer(text):
+    """Every address has a house number: text far from any digit is not searched, nor text behind the last address."""
+    place = 0
+    while digit := _DIGIT.search(text, place):
+        match = _ADDRESS.search(text, max(place, digit.start() - _ADDRESS_SPAN))
+        if match is None:
+            return
         yield match.span()
+        place = match.end()
 
 
 _FINDERS: dict[str, Callable[[str], _Places]] = {

@@ -17,6 +17,7 @@ __all__ = [
     "JobAd",
     "Message",
     "Prediction",
+    "harmless_cell",
     "read_jsonl",
     "write_jsonl",
 ]
@@ -56,6 +57,13 @@ class JobAd(_Record):
     """ISO 639-1 code, or UNKNOWN_LANGUAGE."""
     group: str | None = None
     """Rows with the same group (an employer's re-posts, translations of one ad) never cross a split."""
+    employer: str | None = None
+    title: str | None = None
+    """The job title, where the source has it apart from the text."""
+    date: str | None = None
+    """When the ad was posted: ISO 8601, "2026-01-31"."""
+    translation_of: str | None = None
+    """Id of the ad that this one is a translation of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,15 @@ def write_jsonl(path: Path, rows: Iterable[_Record | Mapping[str, Any]]) -> int:
             stream.write(json.dumps(data, ensure_ascii=False) + "\n")
             count += 1
     return count
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet takes a cell that begins so as a formula, which may call programs and send data (CWE-1236)."""
+
+
+def harmless_cell(value: Any) -> Any:
+    """A value for a CSV cell: text that a spreadsheet would take as a formula gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" \u00a0").startswith(_FORMULA) else value
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

@@ -32,6 +32,8 @@ __all__ = [
     "STAGES",
     "Stage",
     "StageFunction",
+    "clean_shard",
+    "merge_shards",
     "record_reused",
     "run_stage",
 ]
@@ -92,7 +94,13 @@ STAGES: dict[str, Stage] = {
 }
 
 
-def run_stage(name: str, run: Path | str, inputs: Mapping[str, Path | str], out: Path | str) -> Contract:
+def run_stage(
+    name: str,
+    run: Path | str,
+    inputs: Mapping[str, Path | str],
+    out: Path | str,
+    work: StageFunction | None = None,
+) -> Contract:
     """Run one stage, or take its result from the cache.
 
     Args:
@@ -100,6 +108,7 @@ def run_stage(name: str, run: Path | str, inputs: Mapping[str, Path | str], out:
         run: folder that `jobtuner.run.resolve` made: the config, and which tracked run this stage belongs to.
         inputs: output folder of each stage that this one reads, by stage name.
         out: folder for the result; made, or emptied, here.
+        work: makes the result in place of the stage's own function; nothing is taken from the cache then.
 
     Raises:
         JobTunerError: whatever the stage raises; also sent to the parent process as an event.
@@ -113,14 +122,15 @@ def run_stage(name: str, run: Path | str, inputs: Mapping[str, Path | str], out:
     emit("stage", stage=name, state="started")
     try:
         this_run = Run.load(Path(run))
-        found = _finished(stage, this_run.config, folders) if os.environ.get(PARENT_RECORDS_VARIABLE) else None
+        parent_records = work is None and os.environ.get(PARENT_RECORDS_VARIABLE)
+        found = _finished(stage, this_run.config, folders) if parent_records else None
         if found is not None:  # MLflow takes seconds to import: for a copy of some files that is left to the parent
             contract = _copy(stage, found, Path(out))
             emit("stage", stage=name, state="finished", seconds=time.monotonic() - started, reused=True, out=str(out))
             return contract
         tracker = connect(this_run.tracking_uri)
         with tracker.stage(name, this_run, folders, stage.sections) as record:
-            contract, reused = _produce(stage, this_run.config, folders, Path(out))
+            contract, reused = _produce(stage, this_run.config, folders, Path(out), work)
             record(contract, reused)
     except BaseException as error:
         if not _disk_full(error):
@@ -133,6 +143,38 @@ def run_stage(name: str, run: Path | str, inputs: Mapping[str, Path | str], out:
         raise full from error
     emit("stage", stage=name, state="finished", seconds=time.monotonic() - started, reused=reused, out=str(out))
     return contract
+
+
+def clean_shard(run: Path | str, shard: int, shards: int, out: Path | str) -> Contract:
+    """Clean one of several shards of a run's rows; see `jobtuner.prepare.stage.run_shard`.
+
+    Args:
+        run: folder that `jobtuner.run.resolve` made.
+        shard: from 0 to `shards` - 1.
+        shards: number of shards.
+        out: folder for the result; parts that a killed run left in it are kept.
+    """
+    from jobtuner.prepare.stage import run_shard
+
+    contract = run_shard(Run.load(Path(run)).config, shard, shards, Path(out))
+    _open_to_readers(Path(out))
+    return contract
+
+
+def merge_shards(run: Path | str, shards: Sequence[Path | str], out: Path | str) -> Contract:
+    """Run the stage prepare on shards that `clean_shard` made; the result is that of `run_stage("prepare", …)`.
+
+    Args:
+        run: folder that `jobtuner.run.resolve` made, the one that the shards were cleaned with.
+        shards: output folders of `clean_shard`, one a shard, in any order.
+        out: folder for the result; made, or emptied, here.
+    """
+    from jobtuner.prepare.stage import run_merge
+
+    def work(config: Config, inputs: Mapping[str, Path], folder: Path) -> Contract:  # noqa: ARG001  # as stages have it
+        return run_merge(config, [Path(shard) for shard in shards], folder)
+
+    return run_stage("prepare", run, {}, out, work)
 
 
 def _disk_full(error: BaseException) -> bool:
@@ -173,12 +215,14 @@ def _stage(name: str) -> Stage:
     return STAGES[name]
 
 
-def _produce(stage: Stage, config: Config, inputs: Mapping[str, Path], out: Path) -> tuple[Contract, bool]:
+def _produce(
+    stage: Stage, config: Config, inputs: Mapping[str, Path], out: Path, work: StageFunction | None
+) -> tuple[Contract, bool]:
     shutil.rmtree(out, ignore_errors=True)
     root = os.environ.get(CACHE_VARIABLE)
-    if not (root and stage.cached):
+    if work is not None or not (root and stage.cached):
         out.mkdir(parents=True)
-        contract = stage.function(config, inputs, out)
+        contract = (work or stage.function)(config, inputs, out)
         _open_to_readers(out)
         return contract, False
     place = Path(root) / stage.name / _cache_key(stage, config, inputs)

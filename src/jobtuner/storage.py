@@ -2,14 +2,22 @@
 
 Credentials and the endpoint come from the environment alone: MINIO_ENDPOINT or AWS_ENDPOINT_URL (unset: AWS S3 itself),
 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, and where they are used AWS_SESSION_TOKEN and AWS_REGION.
+
+An upload stores the file's SHA-256 beside the object, in parts where it is large; a download is checked against it, or
+against the ETag where that is the content's MD5, and made again where bytes are missing or wrong. Folders go up and
+down several files at a time.
 """
 
 import errno
 import hashlib
 import os
+import re
 import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from jobtuner.errors import StorageError
@@ -17,13 +25,19 @@ from jobtuner.errors import StorageError
 if TYPE_CHECKING:
     from minio import Minio
 
+_T = TypeVar("_T")
+
 __all__ = ["disk_full", "download", "fetch", "local_path", "names", "remove", "upload"]
 
 _ACCEPTED = "a local path, file:///path or s3://bucket/key"
 _ENDPOINTS = ("MINIO_ENDPOINT", "AWS_ENDPOINT_URL")
 _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _TIMEOUT = 30.0  # seconds to connect, and between two packets
-_RETRIES = 2
+_RETRIES = 2  # of a request that fails or is answered with 5xx
+_ATTEMPTS = 3  # at a download whose bytes are cut or wrong
+_AT_ONCE = 8  # files of a folder
+_DIGEST = "sha256"
+"""Name of the object's metadata (x-amz-meta-…) that holds the hex digest of the content."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 """No space, or a quota: to whoever writes they are the same."""
 
@@ -73,8 +87,11 @@ def upload(path: Path, location: str) -> None:
     if not files:
         raise StorageError(f"The folder {path} holds no files to upload to {location}.")
     with _Store(location) as client:
-        for file, name in files.items():
-            client.fput_object(bucket, name, str(file))
+
+        def send(file: Path) -> None:
+            client.fput_object(bucket, files[file], str(file), metadata={_DIGEST: _digest(file, _DIGEST)})
+
+        _each(send, list(files))
 
 
 def names(location: str) -> list[str]:
@@ -158,22 +175,79 @@ def _download(bucket: str, key: str, location: str, cache: Path) -> Path:
             raise StorageError(f"{location}: bucket '{bucket}' has no object '{key}' and none below '{key}/'.")
         versions = "\n".join(f"{item.object_name} {item.etag}" for item in wanted)
         root = cache / hashlib.sha256(f"{location}\n{versions}".encode()).hexdigest()[:16]
-        for item in wanted:
-            relative = item.object_name[len(key) :].lstrip("/")
-            target = _inside(root, Path(key).name, relative)
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _load(client, bucket, item.object_name, target)
+        targets = {
+            item.object_name: _inside(root, Path(key).name, item.object_name[len(key) :].lstrip("/")) for item in wanted
+        }
+
+        def load(name: str) -> None:
+            if not targets[name].exists():
+                targets[name].parent.mkdir(parents=True, exist_ok=True)
+                _load(client, bucket, name, targets[name])
+
+        _each(load, list(targets))
     return root / Path(key).name
 
 
+def _each(act: Callable[[_T], None], items: Sequence[_T]) -> None:
+    """Do the same with all items, several at once; the first error ends it."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        waiting = [pool.submit(act, item) for item in items]
+        try:
+            for done in waiting:
+                done.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
 def _load(client: "Minio", bucket: str, key: str, target: Path) -> None:
-    """Load one object into a file beside the target, which the client renames when it is complete."""
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    """Load one object into a file beside the target, which is renamed when it is complete and has the right digest."""
+    import urllib3
+
+    whole = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    arriving = whole.with_suffix(".arriving")
     try:
-        client.fget_object(bucket, key, str(target), tmp_file_path=str(partial))
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                found = client.fget_object(bucket, key, str(whole), tmp_file_path=str(arriving))
+                _verify(whole, found, f"s3://{bucket}/{key}")
+            except (urllib3.exceptions.HTTPError, _WrongContentError):
+                if attempt == _ATTEMPTS:
+                    raise
+            else:
+                break
+        whole.replace(target)
     finally:
-        partial.unlink(missing_ok=True)
+        whole.unlink(missing_ok=True)
+        arriving.unlink(missing_ok=True)
+
+
+class _WrongContentError(StorageError):
+    """What arrived is not what the store says it holds."""
+
+
+def _verify(file: Path, found: Any, location: str) -> None:
+    headers = {str(name).lower(): str(value) for name, value in (found.metadata or {}).items()}
+    etag = str(found.etag or "").strip('"')
+    if wanted := headers.get(f"x-amz-meta-{_DIGEST}"):
+        kind = _DIGEST
+    elif re.fullmatch("[0-9a-f]{32}", etag) and headers.get(_ENCRYPTION, "AES256") == "AES256":
+        kind, wanted = "md5", etag  # of an object in one part; with a key of its own (KMS) the ETag is something else
+    else:
+        return
+    if (got := _digest(file, kind)) != wanted:
+        raise _WrongContentError(
+            f"{location} came {_ATTEMPTS} times with other bytes than the store says: {kind} {got}, expected {wanted}. "
+            "Upload the object again, or look at the network between here and the store."
+        )
+
+
+_ENCRYPTION = "x-amz-server-side-encryption"
+
+
+def _digest(file: Path, kind: str) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, partial(hashlib.new, kind, usedforsecurity=False)).hexdigest()
 
 
 def _inside(root: Path, name: str, relative: str) -> Path:
@@ -209,7 +283,7 @@ class _Store:
                 f"The endpoint '{self._endpoint}' is no address such as http://minio:9000; set {_ENDPOINTS[0]}."
             )
         retries = urllib3.Retry(total=_RETRIES, backoff_factor=0.2, status_forcelist=(500, 502, 503, 504))
-        self._pool = urllib3.PoolManager(timeout=_TIMEOUT, retries=retries)
+        self._pool = urllib3.PoolManager(timeout=_TIMEOUT, retries=retries, maxsize=_AT_ONCE)
         return Minio(
             parts.netloc,
             access_key=os.environ["AWS_ACCESS_KEY_ID"],

@@ -5,6 +5,8 @@ import gzip
 import hashlib
 import io
 import json
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +16,17 @@ from typing import Any
 
 from jobtuner.errors import TaxonomyError
 
-__all__ = ["MAJOR_GROUPS", "LabelTrie", "Occupation", "Taxonomy", "ancestors", "builtin_taxonomy", "load_taxonomy"]
+__all__ = [
+    "MAJOR_GROUPS",
+    "LabelTrie",
+    "Occupation",
+    "OccupationCollector",
+    "Taxonomy",
+    "ancestors",
+    "builtin_taxonomy",
+    "load_taxonomy",
+    "normalise_title",
+]
 
 MAJOR_GROUPS = {
     "0": "Armed forces occupations",
@@ -41,6 +53,8 @@ class Occupation:
     description: str = ""
     alternatives: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Language to other titles: what a classifier may learn from, and no one is shown."""
+    group: bool = False
+    """A heading of the hierarchy that no ad is labelled with."""
 
     def all_titles(self) -> Iterator[tuple[str, str]]:
         """Language and text of every title and alternative."""
@@ -56,30 +70,43 @@ class Occupation:
 def ancestors(code: str) -> list[str]:
     """The path from the top group down to the code itself.
 
-    Digits count one level each, parts behind dots one level each: "2512" gives 2, 25, 251, 2512; "2512.4" adds 2512.4.
+    Digits and letters count one level each, parts behind dots one level each: "2512" gives 2, 25, 251, 2512; "2512.4"
+    adds 2512.4; "11-1011" gives 1, 11, 11-1 and so on.
     """
     head, *rest = code.split(".")
-    path = [head[:end] for end in range(1, len(head) + 1)]
+    path = [head[:end] for end in range(1, len(head) + 1) if head[end - 1].isalnum() or end == len(head)]
     for part in rest:
         path.append(f"{path[-1]}.{part}")
     return path
 
 
+def normalise_title(text: str) -> str:
+    """The form in which titles are compared: NFC, case folded, one space for all that is no letter, digit, + or #."""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    return " ".join(_NO_WORD.sub(" ", folded).split())
+
+
+_NO_WORD = re.compile(r"[^\w+#]|_")
+
+
 class Taxonomy:
     """A set of occupation codes.
 
-    `labels` are the codes that a model may answer: those of `level` where one is given, else the deepest ones (no other
-    code extends them).
+    `labels` are the codes that a model may answer: those of `level` where one is given; else, where groups are marked,
+    all that are none (ESCO's occupations, some of which extend others); else the deepest ones (no other code extends
+    them).
     """
 
     def __init__(self, occupations: Iterable[Occupation], level: int | None = None) -> None:
         self.occupations = {item.code: item for item in sorted(occupations, key=lambda item: item.code)}
         self.level = level
-        if level is None:
+        if level is not None:
+            self.labels = [code for code in self.occupations if len(ancestors(code)) == level]
+        elif any(item.group for item in self.occupations.values()):
+            self.labels = [code for code, item in self.occupations.items() if not item.group]
+        else:
             inner = {parent for code in self.occupations for parent in ancestors(code)[:-1]}
             self.labels = [code for code in self.occupations if code not in inner]
-        else:
-            self.labels = [code for code in self.occupations if len(ancestors(code)) == level]
         if len(self.labels) < 2:
             raise TaxonomyError(
                 f"The taxonomy has {len(self.labels)} codes to choose from at level {level}; at least 2 are needed. "
@@ -97,28 +124,61 @@ class Taxonomy:
 
     @cached_property
     def version(self) -> str:
-        """First 16 hex digits of the SHA-256 over codes, titles, alternatives and the label level."""
+        """First 16 hex digits of the SHA-256 over codes, titles, alternatives, groups and the label level."""
         rows = [
-            [item.code, dict(item.titles), item.description, *([item.alternatives] if item.alternatives else [])]
+            [
+                item.code,
+                dict(item.titles),
+                item.description,
+                *([item.alternatives] if item.alternatives else []),
+                *(["group"] if item.group else []),
+            ]
             for item in self.occupations.values()
         ]
         text = json.dumps([self.level, rows], ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    @cached_property
-    def _by_title(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for code in self.labels:
-            for title in self.occupations[code].titles.values():
-                found.setdefault(title.casefold().strip(), code)
-        return found
+    def resolve(self, label: str, language: str | None = None) -> str | None:
+        """The code that a label of the input means: a code of this taxonomy's labels, or a title in any language.
 
-    def resolve(self, label: str) -> str | None:
-        """The code that a label of the input means: a code of this taxonomy's labels, or a title in any language."""
+        None, too, where a title means several codes: `candidates` names them.
+        """
         label = label.strip()
         if label in self.occupations:
             return label if label in self._label_set else None
-        return self._by_title.get(label.casefold())
+        found = self.candidates(label, language)
+        return found[0] if len(found) == 1 else None
+
+    def candidates(self, text: str, language: str | None = None, *, alternatives: bool = True) -> list[str]:
+        """The labels whose title, else whose other titles, say this, as `normalise_title` compares.
+
+        Args:
+            text: a title in any language.
+            language: titles of this language go before all others ("chef" is no cook in French).
+            alternatives: whether other titles count; a code's own title goes before those of its language.
+        """
+        key = normalise_title(text)
+        found = [index.get(key, []) for index in (self._title_index, self._alternative_index)[: 1 + alternatives]]
+        own = [[code for code, spoken in entries if spoken == language] for entries in found]
+        every = [[code for code, _ in entries] for entries in found]
+        return next((sorted(set(codes)) for codes in (*own, *every) if codes), [])
+
+    @cached_property
+    def _title_index(self) -> dict[str, list[tuple[str, str]]]:
+        index: dict[str, list[tuple[str, str]]] = {}
+        for code in self.labels:
+            for language, title in self.occupations[code].titles.items():
+                index.setdefault(normalise_title(title), []).append((code, language))
+        return index
+
+    @cached_property
+    def _alternative_index(self) -> dict[str, list[tuple[str, str]]]:
+        index: dict[str, list[tuple[str, str]]] = {}
+        for code in self.labels:
+            for language, others in self.occupations[code].alternatives.items():
+                for other in others:
+                    index.setdefault(normalise_title(other), []).append((code, language))
+        return index
 
     @cached_property
     def _label_set(self) -> frozenset[str]:
@@ -144,6 +204,7 @@ class Taxonomy:
                 "titles": dict(item.titles),
                 "description": item.description,
                 **({"alternatives": item.alternatives} if item.alternatives else {}),
+                **({"group": True} if item.group else {}),
             }
             for item in self.occupations.values()
         ]
@@ -173,10 +234,10 @@ def load_taxonomy(
 ) -> Taxonomy:
     """Read a user's taxonomy.
 
-    Accepted: JSONL (also .gz) with `code` and `titles` {language: title} or `title`, `title_<language>`, and lists of
-    other titles in `alt_<language>`; CSV with the columns code, title (or label) and optionally language (or lang), one
-    row a title, or code, title_<language> …. Of several titles in one language the first is the title, the others are
-    alternatives.
+    Accepted: JSONL (also .gz) with `code` and `titles` {language: title} or `title`, `title_<language>`, lists of other
+    titles in `alt_<language>`, and `group`: true for a heading that is no label; CSV with the columns code, title (or
+    label) and optionally language (or lang), one row a title, or code, title_<language> …. Of several titles in one
+    language the first is the title, the others are alternatives.
 
     Args:
         path: local file.
@@ -194,19 +255,66 @@ def load_taxonomy(
         raise TaxonomyError(f"The taxonomy {path} cannot be read: {error}. UTF-8 JSONL or CSV is accepted.") from error
     name = path.name.removesuffix(".gz")
     rows = _csv_rows(text) if name.endswith(".csv") else _jsonl_rows(text, path)
-    titles: dict[str, dict[str, str]] = {}
-    others: dict[str, dict[str, list[str]]] = {}
-    descriptions: dict[str, str] = {}
+    collected = OccupationCollector()
     for number, row in enumerate(rows, start=1):
         code = str(row.get(code_column) or "").strip()
         if not code:
             raise TaxonomyError(f"{path}, row {number}: no `{code_column}`. Its fields are {sorted(map(str, row))}.")
-        _add_titles(row | {"title": row.get(title_column)}, titles.setdefault(code, {}), others.setdefault(code, {}))
-        description = row.get("description") or row.get("description_en") or ""
-        descriptions.setdefault(code, str(description))
-    if not titles:
+        collected.add_row(code, row | {"title": row.get(title_column)})
+    if not collected:
         raise TaxonomyError(f"The taxonomy {path} is empty: at least two codes are needed.")
-    return Taxonomy([Occupation(code, titles[code], descriptions[code], others[code]) for code in titles], level=level)
+    return Taxonomy(collected.occupations(), level=level)
+
+
+class OccupationCollector:
+    """Puts occupations together from rows that each say something about one code.
+
+    The first title of a language is the title, the others are alternatives; the first description counts.
+    """
+
+    def __init__(self) -> None:
+        self._titles: dict[str, dict[str, str]] = {}
+        self._others: dict[str, dict[str, list[str]]] = {}
+        self._descriptions: dict[str, str] = {}
+        self._groups: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._titles)
+
+    def add(self, code: str, titles: Iterable[tuple[str, str]], description: str = "", group: bool = False) -> None:
+        """Add what one row says.
+
+        Args:
+            code: the code.
+            titles: language and text.
+            description: in English where there is a choice.
+            group: whether the code is a heading that no ad is labelled with.
+        """
+        first, others = self._titles.setdefault(code, {}), self._others.setdefault(code, {})
+        for language, text in titles:
+            known = [first.setdefault(language, text), *others.get(language, [])]
+            if text not in known:
+                others.setdefault(language, []).append(text)
+        if description:
+            self._descriptions.setdefault(code, description)
+        if group:
+            self._groups.add(code)
+
+    def add_row(self, code: str, row: Mapping[str, Any]) -> None:
+        """Add a row with the columns that `load_taxonomy` accepts."""
+        said = list(_titles(row).items())
+        for key, value in row.items():
+            if str(key).startswith("alt_") and isinstance(value, list):
+                said += [(str(key).removeprefix("alt_"), str(other)) for other in value if other]
+        description = row.get("description") or row.get("description_en") or ""
+        self.add(code, said, str(description), row.get("group") is True)
+
+    def occupations(self) -> list[Occupation]:
+        """All codes, in the order in which they came."""
+        return [
+            Occupation(code, titles, self._descriptions.get(code, ""), self._others[code], code in self._groups)
+            for code, titles in self._titles.items()
+        ]
 
 
 def _csv_rows(text: str) -> list[dict[str, Any]]:
@@ -228,29 +336,20 @@ def _jsonl_rows(text: str, path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+_TITLE_COLUMN = re.compile(r"title_([a-z]{2,3}(?:-\w+)?)")  # title_de; title_short is no language's
+
+
 def _titles(row: Mapping[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     if isinstance(row.get("titles"), dict):
         found.update({str(language): str(title) for language, title in row["titles"].items() if title})
     for key, value in row.items():
-        if str(key).startswith("title_") and value:
-            found.setdefault(str(key).removeprefix("title_"), str(value))
+        if (match := _TITLE_COLUMN.fullmatch(str(key))) and value:
+            found.setdefault(match[1], str(value))
     title = row.get("title") or row.get("label")
     if title:
         found.setdefault(str(row.get("language") or row.get("lang") or "en"), str(title))
     return found
-
-
-def _add_titles(row: Mapping[str, Any], titles: dict[str, str], others: dict[str, list[str]]) -> None:
-    """Put what one row says into the titles and alternatives of its code."""
-    said = list(_titles(row).items())
-    for key, value in row.items():
-        if str(key).startswith("alt_") and isinstance(value, list):
-            said += [(str(key).removeprefix("alt_"), str(other)) for other in value if other]
-    for language, text in said:
-        known = [titles.setdefault(language, text), *others.get(language, [])]
-        if text not in known:
-            others.setdefault(language, []).append(text)
 
 
 class LabelTrie:

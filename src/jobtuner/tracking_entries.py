@@ -57,7 +57,7 @@ class DataUse:
 
     data: PreparedData
     context: str
-    """"training" or "evaluation"."""
+    """"preparation", "training" or "evaluation"."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def result_entry(contract: Contract, reused: bool) -> Entry:
     """
     entry = _entry(contract)
     tags = {"reused": "true" if reused else "false", "fingerprint": contract.fingerprint, **entry.tags}
-    return Entry(entry.params, entry.metrics, tags, [path for path in entry.files if path.is_file()])
+    return Entry(entry.params, entry.metrics, tags, [path for path in entry.files if path.is_file()], entry.data)
 
 
 @singledispatch
@@ -135,7 +135,8 @@ def _entry(contract: Contract) -> Entry:
 @_entry.register
 def _(contract: PreparedData) -> Entry:
     sizes = {"languages": len(contract.languages), "labels": len(contract.labels), "rows": contract.counts}
-    return Entry(metrics=_measurements(sizes), files=[contract.folder / "card.md"])
+    files = [contract.folder / name for name in ("card.md", "card.html")]
+    return Entry(metrics=_measurements(sizes), files=files, data=DataUse(contract, "preparation"))
 
 
 @_entry.register

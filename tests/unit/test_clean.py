@@ -1,7 +1,11 @@
+import unicodedata
+
+import ftfy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobtuner import clean
 from jobtuner.clean import (
     clean_text,
     cut_at_word,
@@ -30,6 +34,18 @@ CONFIG = CleanConfig()
 )
 def test_encoding_is_repaired_and_quotes_stay(raw: str, repaired: str) -> None:
     assert repair_encoding(raw) == repaired
+
+
+_RISKY = [
+    chr(code) for code in (*range(0x7F, 0x180), *range(0x2010, 0x2040), 0x20AC, 0x2122, 0x402, 0x413, 0x3B2, 0x391)
+]
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.text(st.sampled_from([*_RISKY, *"aaaaaaZZZ....\n\n\r??11      "]), max_size=12))
+def test_the_quick_way_round_ftfy_changes_nothing(text: str) -> None:
+    whole = ftfy.fix_text(text, clean._FTFY).translate(clean._INVISIBLE)
+    assert repair_encoding(text) == unicodedata.normalize("NFC", whole)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from benchmarks.personal_data import measure, ours
 from benchmarks.personal_data_gold import gold_ads
+from jobtuner import personal_data
 from jobtuner.personal_data import KINDS, find_personal_data, mask_personal_data
 
 PERSONAL = [
@@ -100,6 +101,15 @@ def test_the_figures_hold_on_the_gold_set() -> None:
         assert score.gold[kind] > 50, kind
         assert score.recall(kind) >= 0.99, (kind, score.missed[:5])
         assert score.precision(kind) >= 0.98, (kind, score.wrong[:5])
+
+
+def test_quick_looks_hide_nothing_from_the_patterns() -> None:
+    for ad in gold_ads(1200, seed=5):
+        for text in (ad.text, ad.text.replace(" ", "/", 3) + ad.text[:80], ad.text.upper()):
+            assert list(personal_data._urls(text)) == [match.span() for match in personal_data._URL.finditer(text)]
+            found = [match.span() for match in personal_data._ADDRESS.finditer(text)]
+            assert list(personal_data._addresses(text)) == found
+            assert not personal_data._IBAN.search(text) or personal_data._COUNTRY_AND_CHECK.search(text)
 
 
 def test_places_are_exact_ordered_and_apart() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from jobtuner.errors import ContractError
-from jobtuner.records import Example, JobAd, Prediction, read_jsonl, write_jsonl
+from jobtuner.records import Example, JobAd, Prediction, harmless_cell, read_jsonl, write_jsonl
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
@@ -33,3 +33,13 @@ def test_a_prediction_survives_json(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "p.jsonl", [row])
     [back] = [Prediction.from_json(item) for item in read_jsonl(tmp_path / "p.jsonl")]
     assert [tuple(item) for item in back.top] == row.top
+
+
+@pytest.mark.parametrize("formula", ["=1+1", "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "  =1", "\u00a0=1"])
+def test_a_formula_becomes_text_in_a_cell(formula: str) -> None:
+    assert harmless_cell(formula) == f"'{formula}"
+
+
+@pytest.mark.parametrize("value", ["nurse", "", "a=b", "'=1", 3, -3.5, None, True])
+def test_other_cells_stay(value: object) -> None:
+    assert harmless_cell(value) is value

@@ -1,3 +1,4 @@
+import hashlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -205,6 +206,84 @@ def test_cut_download_leaves_nothing_behind(tmp_path: Path, store: str, monkeypa
         thread.join()
         server.server_close()
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+MD5 = hashlib.md5(b"x" * 1000, usedforsecurity=False).hexdigest()
+SHA = hashlib.sha256(b"x" * 1000).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("headers", "wrong", "arrives"),
+    [
+        ({"ETag": MD5}, 2, True),
+        ({"ETag": MD5}, 3, False),
+        ({"ETag": "0a-2", "x-amz-meta-sha256": SHA}, 2, True),
+        ({"ETag": "0a-2", "x-amz-meta-sha256": SHA}, 3, False),
+        ({"ETag": MD5[::-1], "x-amz-server-side-encryption": "aws:kms"}, 0, True),  # no MD5 then
+        ({"ETag": MD5, "x-amz-server-side-encryption": "AES256"}, 3, False),
+    ],
+)
+def test_bytes_that_are_not_what_the_store_holds_are_noticed(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], wrong: int, arrives: bool
+) -> None:
+    sent: list[bytes] = []
+
+    class WrongStore(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            sent.append(b"y" * 1000 if len(sent) < wrong else b"x" * 1000)
+            self.answer(sent[-1])
+
+        def do_HEAD(self) -> None:
+            self.answer(b"")
+
+        def answer(self, body: bytes) -> None:
+            self.send_response(200)
+            for name, value in {**headers, "Content-Length": "1000"}.items():
+                self.send_header(name, value)
+            self.send_header("Last-Modified", "Wed, 01 Jan 2025 00:00:00 GMT")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it
+            """No lines on the terminal."""
+
+    server = HTTPServer(("127.0.0.1", 0), WrongStore)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        monkeypatch.setenv("MINIO_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        if arrives:
+            download("s3://ads/a.txt", tmp_path / "a.txt")
+        else:
+            with pytest.raises(StorageError, match=r"s3://ads/a\.txt came 3 times with other bytes"):
+                download("s3://ads/a.txt", tmp_path / "a.txt")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert len(sent) == min(wrong + 1, 3)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.read_bytes() for path in files] == ([b"x" * 1000] if arrives else [])
+
+
+def test_large_files_go_up_in_parts_and_many_files_at_once(tmp_path: Path, store: str) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"{number}.txt").write_text(str(number), encoding="utf-8")
+    (folder / "large.bin").write_bytes(bytes(range(256)) * 24_000)  # 6.1 MB: two parts of at least 5 MiB
+    upload(folder, "s3://ads/many")
+    client = boto3.client(
+        "s3", endpoint_url=store, aws_access_key_id="key", aws_secret_access_key="secret", region_name="us-east-1"
+    )
+    head = client.head_object(Bucket="ads", Key="many/large.bin")
+    assert head["ETag"].endswith('-2"')
+    assert head["Metadata"]["sha256"] == hashlib.sha256(bytes(range(256)) * 24_000).hexdigest()
+    found = fetch("s3://ads/many", tmp_path / "cache")
+    assert {path.name: path.read_bytes() for path in found.iterdir()} == {
+        path.name: path.read_bytes() for path in folder.iterdir()
+    }
 
 
 def test_missing_objects_and_buckets_are_named(tmp_path: Path, store: str) -> None:

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from jobtuner.errors import TaxonomyError
-from jobtuner.taxonomy import LabelTrie, Occupation, Taxonomy, ancestors, builtin_taxonomy, load_taxonomy
+from jobtuner.taxonomy import (
+    LabelTrie,
+    Occupation,
+    Taxonomy,
+    ancestors,
+    builtin_taxonomy,
+    load_taxonomy,
+    normalise_title,
+)
 
 
 @pytest.mark.parametrize(
@@ -130,3 +138,56 @@ def test_a_taxonomy_may_name_its_columns_otherwise(tmp_path: Path) -> None:
     assert taxonomy.title("0007") == "Correctional Officer"
     with pytest.raises(TaxonomyError, match="no `code`"):
         load_taxonomy(path)
+
+
+def test_marked_groups_make_all_other_codes_labels(tmp_path: Path) -> None:
+    rows = [
+        {"code": "2654", "title": "Directors", "group": True},
+        {"code": "2654.1", "title": "technical director"},
+        {"code": "2654.1.7", "title": "stage manager"},
+    ]
+    path = tmp_path / "esco.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    marked = load_taxonomy(path)
+    assert marked.labels == ["2654.1", "2654.1.7"]
+    marked.save(tmp_path / "saved.json")
+    loaded = Taxonomy.load(tmp_path / "saved.json")
+    assert loaded.labels == marked.labels and loaded.version == marked.version
+    plain = Taxonomy(
+        [Occupation(code, dict(item.titles)) for code, item in marked.occupations.items()] + [Occupation("9")]
+    )
+    assert plain.labels == ["2654.1.7", "9"]
+    assert plain.version != marked.version
+
+
+def test_hyphens_in_codes_are_no_level() -> None:
+    assert ancestors("11-1011.03") == ["1", "11", "11-1", "11-10", "11-101", "11-1011", "11-1011.03"]
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("Software-Entwickler (m/w/d)", "software entwickler m w d"),
+        ("CAFE\u0301 Manager", "café manager"),
+        ("STRASSENBAHNFAHRER", "Straßenbahnfahrer"),
+        ("C++ / C# developer", "c++ c# developer"),
+        ("front_end", "front end"),
+        ("Повар", "ПОВАР"),
+    ],
+)
+def test_titles_are_compared_without_case_and_punctuation(text: str, same: str) -> None:
+    assert normalise_title(text) == normalise_title(same)
+
+
+def test_candidates_prefer_the_rows_language_then_own_titles() -> None:
+    taxonomy = Taxonomy(
+        [
+            Occupation("1", {"en": "Manager", "fr": "Chef"}, "", {"en": ["lead"]}),
+            Occupation("2", {"en": "Chef"}, "", {"en": ["lead", "Kitchen-Lead"], "fr": ["Cuisinier"]}),
+        ]
+    )
+    assert taxonomy.candidates("chef") == ["1", "2"] and taxonomy.resolve("chef") is None
+    assert taxonomy.resolve("chef", "en") == "2" and taxonomy.resolve("chef", "fr") == "1"
+    assert taxonomy.candidates("Lead") == ["1", "2"]
+    assert taxonomy.resolve("kitchen lead") == taxonomy.resolve("cuisinier", "en") == "2"
+    assert taxonomy.candidates("kitchen lead", alternatives=False) == []

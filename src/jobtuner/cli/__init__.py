@@ -9,7 +9,24 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from jobtuner.cli import batch, checks, keys, model, pipeline, plan, registry, serve, stage, text, train_job, tune
+from jobtuner.cli import (
+    batch,
+    checks,
+    data,
+    keys,
+    model,
+    pipeline,
+    plan,
+    registry,
+    serve,
+    shards,
+    stage,
+    synthesize,
+    taxonomy,
+    text,
+    train_job,
+    tune,
+)
 from jobtuner.errors import JobTunerError
 
 __all__ = ["app", "main"]
@@ -49,6 +66,8 @@ def _options(
 
 pipeline.add_to(app)
 stage.add_to(app)
+shards.add_to(app)
+data.add_to(app)
 model.add_to(app)
 serve.add_to(app)
 batch.add_to(app)
@@ -58,6 +77,8 @@ registry.add_to(app)
 plan.add_to(app)
 tune.add_to(app)
 train_job.add_to(app)
+synthesize.add_to(app)
+taxonomy.add_to(app)
 checks.add_to(app)
 
 

@@ -102,13 +102,11 @@ def _plan_of(run: Path | None, recipe: str | None, settings: list[str] | None, p
 
 def _generated(config: "Config") -> int:
     """Training examples that the generator makes for this recipe."""
-    from jobtuner.taxonomy import builtin_taxonomy
+    from jobtuner.prepare.synthesize import generated_count
 
     if config.data.input is not None:
         raise ConfigError(f"How many training examples {config.data.input} holds is not known: give --examples.")
-    generate = config.data.generate
-    ads = len(builtin_taxonomy().labels) * len(generate.languages) * generate.ads_per_unit
-    return round(ads * (1 - config.split.validation - config.split.test))
+    return round(generated_count(config.data.generate) * (1 - config.split.validation - config.split.test))
 
 
 def _lines(plan: "Plan", examples: int, tokens: int, seconds: float | None, price: float | None) -> list[str]:

@@ -15,7 +15,7 @@ from jobtuner.cli.plan import with_dry_run
 from jobtuner.cli.rows import with_rows
 from jobtuner.errors import ConfigError, Interrupted
 
-__all__ = ["STAGE_COMMANDS", "add_to"]
+__all__ = ["STAGE_COMMANDS", "add_to", "check_out", "run_folder"]
 
 STAGE_COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
     "prepare": ((), "Read or generate ads; clean, deduplicate and split them."),
@@ -61,8 +61,8 @@ def _command(name: str, inputs: tuple[str, ...]) -> Callable[..., None]:
         if name == "train" and _follows():
             _follow(options["run"], options["recipe"], options["settings"], folders["prepare"])
             return
-        _check_out(options["out"], folders)
-        with _run_folder(options["run"], options["recipe"], options["settings"]) as run:
+        check_out(options["out"], folders)
+        with run_folder(options["run"], options["recipe"], options["settings"]) as run:
             _run_one(name, run, folders, options["out"])
 
     options: dict[str, Any] = {"out": _Out, "run": _Run, "recipe": _Recipe, "settings": SetOption}
@@ -105,8 +105,12 @@ def _follow(run: Path | None, recipe: str | None, settings: list[str] | None, pr
         take_part(config, prepare, Path(scratch))
 
 
-def _check_out(out: Path, inputs: Mapping[str, Path]) -> None:
-    """The runner empties the folder: it must hold nothing else than a former result."""
+def check_out(out: Path, inputs: Mapping[str, Path]) -> None:
+    """The runner empties the folder: it must hold nothing else than a former result.
+
+    Raises:
+        ConfigError: it does, or it is one of the inputs.
+    """
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise ConfigError(f"--out {out} is a link or a file. Give a new folder.")
     if out.is_dir() and any(out.iterdir()) and not (out / "contract.json").is_file():
@@ -117,8 +121,12 @@ def _check_out(out: Path, inputs: Mapping[str, Path]) -> None:
 
 
 @contextmanager
-def _run_folder(run: Path | None, recipe: str | None, settings: list[str] | None) -> Iterator[Path]:
-    """The run that the stage belongs to; a new one, by --recipe, is closed with the stage."""
+def run_folder(run: Path | None, recipe: str | None, settings: list[str] | None) -> Iterator[Path]:
+    """The run that the stage belongs to; a new one, by --recipe, is closed with the stage.
+
+    Raises:
+        ConfigError: there is no such run, or the options exclude each other.
+    """
     if recipe is None:
         if settings:
             raise ConfigError("--set changes the settings of a new run: give --recipe too. A run's own settings stay.")

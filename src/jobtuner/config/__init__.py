@@ -18,6 +18,7 @@ from jobtuner.config.data import (
 )
 from jobtuner.config.hardware import HardwareConfig
 from jobtuner.config.model import STANDIN, LoraSettings, ModelConfig, QuantizationConfig, StandinConfig
+from jobtuner.config.quality import LeakageConfig, RuleConfig
 from jobtuner.config.recipe import Config, load_config, recipe_names
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
 from jobtuner.config.reporting import ReportingConfig
@@ -40,12 +41,14 @@ __all__ = [
     "GateConfig",
     "GenerateConfig",
     "HardwareConfig",
+    "LeakageConfig",
     "LoraSettings",
     "ModelConfig",
     "PromptConfig",
     "QuantizationConfig",
     "RegisterConfig",
     "ReportingConfig",
+    "RuleConfig",
     "SplitConfig",
     "StandinConfig",
     "TaxonomyConfig",

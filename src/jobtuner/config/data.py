@@ -1,13 +1,15 @@
 """The data: where rows come from, how they are cleaned, split and turned into prompts."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from jobtuner.config.quality import LeakageConfig, RuleConfig
 from jobtuner.config.section import Count, Section, Share
 
 __all__ = [
+    "BUILT_IN_LANGUAGES",
     "CleanConfig",
     "Columns",
     "DataConfig",
@@ -17,6 +19,10 @@ __all__ = [
     "SplitConfig",
     "TaxonomyConfig",
 ]
+
+
+BUILT_IN_LANGUAGES = ("en", "es", "fr", "de", "da")
+"""Languages of the built-in templates of generated ads."""
 
 
 class Columns(Section):
@@ -29,32 +35,66 @@ class Columns(Section):
     id: str | None = None
     """None: file name and row number serve as id."""
     group: str | None = None
-    """Rows with the same value never cross a split (employer, re-post id)."""
+    """Rows with the same value never cross a split (re-post id, campaign)."""
+    employer: str | None = None
+    """Who offers the job; with `title` it finds re-posts, and split.by can keep employers apart."""
+    title: str | None = None
+    """The job title, where the input has it apart from the text."""
+    date: str | None = None
+    """When the ad was posted, as 2026-01-31, with or without a time; for split.by = date."""
+    translation_of: str | None = None
+    """Id of the ad that this one is a translation of: both are in one cluster."""
 
 
 class GenerateConfig(Section):
     """The built-in generator of multilingual ads."""
 
-    languages: Sequence[Literal["en", "es", "fr", "de", "da"]] = ("en", "es", "fr", "de", "da")
+    templates: str | None = None
+    """JSON file with frames and occupations of one's own (form: `prepare/phrases.py`); None: the built-in ones."""
+    languages: Sequence[Annotated[str, Field(pattern="^[a-z]{2}$")]] = BUILT_IN_LANGUAGES
+    """The built-in templates have these five; a file may have others."""
     ads_per_unit: Count = 24
-    """Ads per unit group *and* language."""
+    """Ads per occupation *and* language."""
     noise: Share = 0.3
     """Share of ads with typos, HTML, shouting or emoji."""
     untitled: Share = 0.25
     """Share of ads whose heading does not name the occupation: the body must be read."""
+
+    @model_validator(mode="after")
+    def _known_languages(self) -> Self:
+        unknown = sorted(set(self.languages) - set(BUILT_IN_LANGUAGES))
+        if unknown and self.templates is None:
+            raise ValueError(
+                f"the built-in templates have no {', '.join(unknown)}, but {', '.join(BUILT_IN_LANGUAGES)}; set "
+                "templates to a file that has them"
+            )
+        return self
 
 
 class DataConfig(Section):
     """Where the labelled rows come from."""
 
     input: str | None = None
-    """Path or URI of a file or folder; None: generate."""
+    """Path, file://, s3://bucket/key, or hf://NAME[:config][@revision][#split] of a file or folder; None: generate."""
     columns: Columns = Columns()
+    label_by: Literal["code", "title", "alternative"] = "alternative"
+    """What the label column holds: codes; or titles in any language, too; or alternative titles of the taxonomy, too.
+    Titles are compared without case and punctuation; one that means several codes is rejected with their names."""
     generate: GenerateConfig = GenerateConfig()
     max_rejected: Share = 0.5
     """Fail when a larger share of the rows is rejected: the mapping is probably wrong."""
     max_rows: Count | None = None
     """Read no more rows than this (a quick trial); None: all."""
+    max_bytes: Count = 100_000_000_000
+    """Bytes that the input's files may unfold to, together: a zip bomb ends here, not at a full disk or memory."""
+    part_rows: Count = 10_000
+    """Rows that are cleaned together: what a killed run loses at most. Fewer rows altogether are cleaned in one go."""
+    workers: Count | None = None
+    """Processes that clean, where there is more than one part; None: one a processor core."""
+    min_label_coverage: Share = 0.0
+    """Fail when training holds a smaller share of the taxonomy's labels."""
+    rules: Sequence[RuleConfig] = ()
+    """What a row must fulfil besides; rows that do not are rejected under the rule's name."""
 
 
 class TaxonomyConfig(Section):
@@ -85,6 +125,8 @@ class DeduplicateConfig(Section):
     """Characters a shingle."""
     permutations: int = Field(default=64, ge=16)
     """Hash functions; more find borderline pairs more surely and cost time."""
+    repost_threshold: Share = 0.5
+    """Jaccard similarity from which two ads of the same employer under the same title are one job posted again."""
 
 
 class SplitConfig(Section):
@@ -92,8 +134,13 @@ class SplitConfig(Section):
 
     validation: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
     test: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.15
+    by: Literal["random", "employer", "date"] = "random"
+    """What decides the side of a cluster: chance; chance with all ads of an employer in one cluster; or the date of its
+    first ad, with training on the past, then validation, and test on the latest ads."""
     min_label_rows: int = Field(default=3, ge=1)
     """Labels with fewer rows are rejected, each row with its reason: they cannot be learnt and tested."""
+
+    leakage: LeakageConfig = LeakageConfig()
 
 
 class PromptConfig(Section):

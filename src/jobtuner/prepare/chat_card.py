@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from jobtuner.personal_data import KINDS
-from jobtuner.prepare.card import Cleaning
+from jobtuner.prepare.card_facts import Cleaning
 from jobtuner.prepare.sources import Rejected
 from jobtuner.prepare.split import SPLITS
 from jobtuner.records import ChatExample

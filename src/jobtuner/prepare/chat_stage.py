@@ -13,16 +13,17 @@ from jobtuner.config import Config
 from jobtuner.contracts import PreparedData
 from jobtuner.errors import DataError
 from jobtuner.letters import VARIANTS, known_language, write_letter
-from jobtuner.prepare.card import Cleaning
+from jobtuner.prepare.card_facts import Cleaning
 from jobtuner.prepare.chat_card import render_chat_card
 from jobtuner.prepare.chat_generate import generate_chats
 from jobtuner.prepare.chat_rows import ChatRow, read_chat_rows, spans_of
-from jobtuner.prepare.deduplicate import assign_clusters, find_exact
+from jobtuner.prepare.deduplicate import assign_clusters, find_exact, text_key
+from jobtuner.prepare.shingles import normalise
 from jobtuner.prepare.sources import Rejected
 from jobtuner.prepare.split import SPLITS, Row, assign
 from jobtuner.prepare.synthesize import generated_count
 from jobtuner.progress import track
-from jobtuner.records import ChatExample, JobAd, write_jsonl
+from jobtuner.records import ChatExample, write_jsonl
 from jobtuner.storage import fetch
 from jobtuner.tasks import Applicant, SkillsTask
 
@@ -171,14 +172,21 @@ def _key(row: ChatExample) -> str:
 
 def _without_duplicates(rows: Sequence[ChatExample], told: _Told) -> tuple[list[ChatExample], dict[str, str]]:
     """One row for each text; annotations of one text that contradict each other are rejected, other answers are not."""
-    by_id = {row.id: row for row in rows}
     strict = all("spans" in row.facts for row in rows)
-    found = find_exact([JobAd(row.id, _key(row), row.answer if strict else "", row.language) for row in rows])
-    for name in found.conflicts:
+    names = [row.id for row in rows]
+    found = find_exact(
+        range(len(rows)),
+        [text_key(normalise(_key(row))) for row in rows],
+        [row.language for row in rows],
+        names,
+        [row.answer if strict else "" for row in rows],
+    )
+    for place in found.conflicts:
         reason = "conflicting annotations: the same text with other skills elsewhere"
-        row = by_id[name]
-        told.rejected.append(Rejected(name, "conflicting annotations", reason, row.text, row.answer, row.language))
-    return [by_id[ad.id] for ad in found.kept], found.duplicate_of
+        row = rows[place]
+        told.rejected.append(Rejected(row.id, "conflicting annotations", reason, row.text, row.answer, row.language))
+    duplicate_of = {names[dropped]: names[kept] for dropped, kept in found.duplicate_of.items()}
+    return [rows[place] for place in found.kept], duplicate_of
 
 
 def _check_rejected(rejected: Sequence[Rejected], read: int, config: Config) -> None:

@@ -1,68 +1,118 @@
 """Exact duplicates, and clusters of near-duplicates by MinHash and locality-sensitive hashing.
 
-MinHash (Broder, 1997) over character shingles proposes pairs, the exact Jaccard similarity decides, and union-find
-makes clusters of the pairs. Signatures are made for all texts at once with numpy; the order of rows changes nothing.
+Signatures propose pairs, the exact Jaccard similarity decides, and union-find makes clusters of the pairs. Of a text
+only its hash and its signature are held in memory; the text itself is asked for where a pair must be decided. The order
+of rows changes nothing.
 """
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.config import DeduplicateConfig
+from jobtuner.prepare.shingles import jaccard, mix, normalise, shingle_sets, signatures
 from jobtuner.progress import Bar
-from jobtuner.records import JobAd
 
-__all__ = ["Duplicates", "assign_clusters", "bands_for", "find_exact", "jaccard", "normalise", "shingles", "signatures"]
+__all__ = [
+    "DisjointSets",
+    "Duplicates",
+    "TextOf",
+    "assign_clusters",
+    "bands_for",
+    "cluster_names",
+    "find_exact",
+    "join_listed",
+    "join_similar",
+    "join_within",
+    "text_key",
+]
 
-_CHUNK = 2_000_000  # characters whose shingles are hashed at once: some 100 MB of working memory
-_DETECTION = 0.995  # probability with which a pair just at the threshold must be proposed
+TextOf = Callable[[int], str]
+"""The cleaned text of a row by its place."""
+
+_DETECTION = 0.999  # probability with which a pair just at the threshold must be proposed
 _LARGE_BUCKET = 200  # rows; up to here all pairs of a bucket are proposed (19,900), beyond it a star and a chain
-_PAIRS = 100_000  # pairs whose similarity is estimated at once: 64 hash functions × 2 × 4 bytes a pair = 50 MB
-_CACHED_SETS = 2000  # shingle sets kept: some 200 MB where texts have 2,000 characters
-_MARGIN = 3.0  # standard deviations below the threshold at which an estimate rules a pair out: 1 pair in 700 at it
+_PAIRS = 100_000  # pairs that are looked at together: their signatures take 50 MB
+_CACHED_SETS = 4000  # sets of shingles kept: 32 MB where texts have 1,000 characters
+_MARGIN = 4.0  # standard deviations below the threshold at which an estimate rules a pair out: 1 pair in 30,000 at it
 
 
-def normalise(text: str) -> str:
-    """The form in which texts are compared: case folded, one space between words."""
-    return " ".join(text.casefold().split())
+def text_key(normal: str) -> bytes:
+    """16 bytes that are equal for texts with the same normal form (`shingles.normalise`), which is given."""
+    return sha256(normal.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """What `find_exact` found."""
+    """What `find_exact` found, by places of rows."""
 
-    kept: list[JobAd]
-    duplicate_of: dict[str, str]
-    """Id of a dropped row to the id of the row that stays for it."""
-    conflicts: dict[str, list[str]]
-    """Id of a row to the labels, sorted, that its text has in the same language."""
+    kept: list[int]
+    duplicate_of: dict[int, int] = field(default_factory=dict)
+    """A dropped row to the row that stays for it."""
+    conflicts: dict[int, list[str]] = field(default_factory=dict)
+    """A row to the labels, sorted, that its text has in the same language."""
 
 
-def find_exact(ads: Sequence[JobAd]) -> Duplicates:
+def find_exact(
+    places: Iterable[int], keys: Sequence[bytes], languages: Sequence[str], ids: Sequence[str], labels: Sequence[str]
+) -> Duplicates:
     """Sort out rows with the same normalised text in the same language.
 
     With one label, the row with the smallest id stays. With several labels all of them are conflicts: nobody can say
     which one is right.
+
+    Args:
+        places: the rows to look at.
+        keys: `text_key` of each row's text.
+        languages, ids, labels: of each row.
     """
-    rows: dict[tuple[str, str], list[JobAd]] = {}
-    for ad in ads:
-        rows.setdefault((ad.language, normalise(ad.text)), []).append(ad)
-    kept: list[JobAd] = []
-    duplicate_of: dict[str, str] = {}
-    conflicts: dict[str, list[str]] = {}
-    for same in rows.values():
-        labels = sorted({ad.label or "" for ad in same})
-        if len(labels) > 1:
-            conflicts.update((ad.id, labels) for ad in same)
+    first: dict[tuple[bytes, str], int] = {}
+    others: dict[int, list[int]] = {}
+    for place in places:
+        before = first.setdefault((keys[place], languages[place]), place)
+        if before != place:
+            others.setdefault(before, [before]).append(place)
+    found = Duplicates([])
+    for place in first.values():
+        same = others.get(place, [place])
+        codes = sorted({labels[row] for row in same})
+        if len(codes) > 1:
+            found.conflicts.update((row, codes) for row in same)
             continue
-        first, *others = sorted(same, key=lambda ad: ad.id)
-        kept.append(first)
-        duplicate_of.update((ad.id, first.id) for ad in others)
-    return Duplicates(kept, duplicate_of, conflicts)
+        stays, *dropped = sorted(same, key=lambda row: ids[row])
+        found.kept.append(stays)
+        found.duplicate_of.update((row, stays) for row in dropped)
+    return found
+
+
+class DisjointSets:
+    """Union-find with path halving; the root of a set is its smallest member."""
+
+    def __init__(self, size: int) -> None:
+        self._parents = list(range(size))
+
+    def find(self, item: int) -> int:
+        """The root of the set that holds the item."""
+        parents = self._parents
+        while parents[item] != item:
+            parents[item] = parents[parents[item]]
+            item = parents[item]
+        return item
+
+    def union(self, left: int, right: int) -> None:
+        """Make one set of two."""
+        low, high = sorted((self.find(left), self.find(right)))
+        self._parents[high] = low
+
+    def roots(self) -> NDArray[np.intp]:
+        """The root of every item."""
+        parents = np.array(self._parents, dtype=np.intp)
+        while not np.array_equal(above := parents[parents], parents):
+            parents = above
+        return parents
 
 
 def assign_clusters(
@@ -77,33 +127,32 @@ def assign_clusters(
         seed: chooses the hash functions.
         bar: advanced to one unit a distinct text.
     """
-    keys = [normalise(text) for text in texts]
-    distinct = sorted(set(keys))
-    place = {key: index for index, key in enumerate(distinct)}
-    sets = _DisjointSets(len(distinct))
-    for left, right in _similar_pairs(distinct, config, seed, sets, bar):
-        sets.union(left, right)
-    first_of_group: dict[str, int] = {}
-    for key, group in zip(keys, groups, strict=True):
-        if group is not None:
-            sets.union(place[key], first_of_group.setdefault(group, place[key]))
-    names = {root: _name(distinct[root]) for root in {sets.find(index) for index in range(len(distinct))}}
-    return [names[sets.find(place[key])] for key in keys]
+    normal = [normalise(text) for text in texts]
+    keys = [text_key(text) for text in normal]
+    sets = DisjointSets(len(texts))
+    matrix = signatures(normal, config.shingle, config.permutations, seed)
+    join_listed(keys, sets)
+    join_similar(matrix, texts.__getitem__, config, sets, bar)
+    join_listed(groups, sets)
+    return cluster_names(keys, sets)
 
 
-def _name(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+def cluster_names(keys: Sequence[bytes], sets: DisjointSets) -> list[str]:
+    """A name for the set of each row: the smallest key in it, so that only its own texts decide."""
+    roots = sets.roots().tolist()
+    smallest: dict[int, bytes] = {}
+    for root, key in zip(roots, keys, strict=True):
+        smallest[root] = min(smallest.get(root, key), key)
+    names = {root: key.hex()[:16] for root, key in smallest.items()}
+    return [names[root] for root in roots]
 
 
-def shingles(text: str, length: int) -> frozenset[str]:
-    """All runs of `length` characters; a shorter text is its own only shingle."""
-    return frozenset(text[start : start + length] for start in range(max(1, len(text) - length + 1)))
-
-
-def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
-    """Size of the intersection over size of the union."""
-    shared = len(left & right)
-    return shared / (len(left) + len(right) - shared)
+def join_listed(values: Iterable[object | None], sets: DisjointSets) -> None:
+    """Join rows with the same value; rows without one (None) stay alone."""
+    first: dict[object, int] = {}
+    for place, value in enumerate(values):
+        if value is not None and (before := first.setdefault(value, place)) != place:
+            sets.union(before, place)
 
 
 def bands_for(threshold: float, permutations: int) -> tuple[int, int]:
@@ -119,124 +168,104 @@ def bands_for(threshold: float, permutations: int) -> tuple[int, int]:
     return permutations, 1
 
 
-def signatures(texts: Sequence[str], length: int, permutations: int, seed: int) -> NDArray[np.uint32]:
-    """MinHash signatures, shape (texts, permutations)."""
-    generator = np.random.default_rng(seed)
-    factors = generator.integers(0, 2**63, size=permutations, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    offsets = generator.integers(0, 2**63, size=permutations, dtype=np.uint64)
-    result = np.empty((len(texts), permutations), dtype=np.uint32)
-    for start, end in _chunks(texts):
-        hashes, starts = _shingle_hashes(texts[start:end], length)
-        for column in range(permutations):  # multiply-shift hashing: the upper half of a·x + b modulo 2^64
-            values = ((hashes * factors[column] + offsets[column]) >> np.uint64(32)).astype(np.uint32)
-            result[start:end, column] = np.minimum.reduceat(values, starts)
-    return result
+def join_similar(
+    matrix: NDArray[np.uint32], text_of: TextOf, config: DeduplicateConfig, sets: DisjointSets, bar: Bar | None = None
+) -> None:
+    """Join rows whose texts have at least the similarity `config.threshold`.
 
+    Rows that share a band of their signatures are looked at, band by band; a pair that is in one set already is not.
 
-def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, int]]:
-    start, characters = 0, 0
-    for index, text in enumerate(texts):
-        characters += len(text)
-        if characters >= _CHUNK:
-            yield start, index + 1
-            start, characters = index + 1, 0
-    if start < len(texts):
-        yield start, len(texts)
-
-
-def _shingle_hashes(texts: Sequence[str], length: int) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
-    """64-bit hashes of all shingles of all texts in a row, and where each text's shingles start."""
-    padded = [text.ljust(length, "\0") for text in texts]
-    codes = np.frombuffer("".join(padded).encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
-    sizes = np.array([len(text) for text in padded], dtype=np.intp)
-    hashes = np.zeros(len(codes) - length + 1, dtype=np.uint64)
-    for offset in range(length):
-        hashes = _mix(hashes + codes[offset : offset + len(hashes)] + np.uint64(0x9E3779B97F4A7C15))
-    ends = np.cumsum(sizes)
-    inside = np.ones(len(codes), dtype=bool)
-    for back in range(1, length):
-        inside[ends - back] = False  # a shingle that starts here would run into the next text
-    counts = sizes - length + 1
-    return hashes[inside[: len(hashes)]], np.cumsum(counts) - counts
-
-
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64 (Steele et al., 2014): an input bit changes each output bit half of the time."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def _similar_pairs(
-    texts: Sequence[str], config: DeduplicateConfig, seed: int, sets: "_DisjointSets", bar: Bar | None
-) -> Iterator[tuple[int, int]]:
-    """Pairs whose exact similarity reaches the threshold; those that `sets` already holds together are left out."""
-    matrix = signatures(texts, config.shingle, config.permutations, seed)
-    if bar is not None:
-        bar.advance(len(texts))
-
-    @lru_cache(maxsize=_CACHED_SETS)
-    def shingles_of(index: int) -> frozenset[str]:
-        return shingles(texts[index], config.shingle)
-
-    for left, right in _candidates(matrix, config).tolist():
-        if sets.find(left) != sets.find(right) and jaccard(shingles_of(left), shingles_of(right)) >= config.threshold:
-            yield left, right
-
-
-def _candidates(matrix: NDArray[np.uint32], config: DeduplicateConfig) -> NDArray[np.intp]:
-    """Pairs that share a band and whose estimated similarity is not far below the threshold, each once, (pairs, 2)."""
-    deviation = (config.threshold * (1 - config.threshold) / config.permutations) ** 0.5  # of a binomial share
-    lowest = config.threshold - _MARGIN * deviation
-    found = [np.empty((0, 2), dtype=np.intp)]
-    for keys in _band_keys(matrix, *bands_for(config.threshold, config.permutations)):
-        pairs = _bucket_pairs(keys)
-        for start in range(0, len(pairs), _PAIRS):
-            part = pairs[start : start + _PAIRS]
-            estimates = (matrix[part[:, 0]] == matrix[part[:, 1]]).mean(axis=1)
-            found.append(part[estimates >= lowest])
-    return np.unique(np.concatenate(found), axis=0)
-
-
-def _band_keys(matrix: NDArray[np.uint32], bands: int, rows: int) -> Iterator[NDArray[np.uint64]]:
+    Args:
+        matrix: signatures, shape (rows, permutations).
+        text_of: gives the text of a row; asked for only where the signatures leave a pair open.
+        config: threshold and shingle length.
+        sets: one item a row; joined here.
+        bar: advanced to one unit a row.
+    """
+    check = _PairCheck(matrix, text_of, config.shingle)
+    bands, rows = bands_for(config.threshold, matrix.shape[1])
+    done = 0
     for band in range(bands):
-        key = np.zeros(len(matrix), dtype=np.uint64)
-        for column in range(band * rows, (band + 1) * rows):
-            key = _mix(key + matrix[:, column] + np.uint64(0x9E3779B97F4A7C15))
-        yield key
+        keys = _band_keys(matrix[:, band * rows : (band + 1) * rows])
+        for pairs in _bucket_pairs(keys, sets.roots()):
+            check.join(pairs, config.threshold, sets)
+        if bar is not None:
+            bar.advance(len(matrix) * (band + 1) // bands - done)
+            done = len(matrix) * (band + 1) // bands
 
 
-def _bucket_pairs(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """Pairs of rows with the same key, shape (pairs, 2)."""
+def join_within(
+    values: Sequence[object | None],
+    matrix: NDArray[np.uint32],
+    text_of: TextOf,
+    threshold: float,
+    shingle: int,
+    sets: DisjointSets,
+) -> None:
+    """Join rows that have the same value (not None) and at least the similarity `threshold`."""
+    check = _PairCheck(matrix, text_of, shingle)
+    codes: dict[object, int] = {}
+    keys = np.array(
+        [codes.setdefault(value if value is not None else place, len(codes)) for place, value in enumerate(values)],
+        dtype=np.uint64,
+    )
+    for pairs in _bucket_pairs(keys, sets.roots()):
+        check.join(pairs, threshold, sets)
+
+
+class _PairCheck:
+    """Decides pairs: by the signatures where they are clear, else by the exact similarity."""
+
+    def __init__(self, matrix: NDArray[np.uint32], text_of: TextOf, shingle: int) -> None:
+        self._matrix, self._text_of, self._shingle = matrix, text_of, shingle
+        self._sets: dict[int, NDArray[np.uint64]] = {}
+        self._refused: set[tuple[int, int]] = set()
+
+    def join(self, pairs: NDArray[np.intp], threshold: float, sets: DisjointSets) -> None:
+        deviation = (threshold * (1 - threshold) / self._matrix.shape[1]) ** 0.5  # of a binomial share
+        estimates = (self._matrix[pairs[:, 0]] == self._matrix[pairs[:, 1]]).mean(axis=1)
+        for left, right in pairs[estimates >= threshold - _MARGIN * deviation].tolist():
+            if sets.find(left) == sets.find(right) or (left, right) in self._refused:
+                continue
+            if jaccard(self._set_of(left), self._set_of(right)) >= threshold:
+                sets.union(left, right)
+            else:
+                self._refused.add((left, right))
+
+    def _set_of(self, place: int) -> NDArray[np.uint64]:
+        found = self._sets.get(place)
+        if found is None:
+            if len(self._sets) >= _CACHED_SETS:
+                self._sets.pop(next(iter(self._sets)))  # the one that has been there longest
+            found = self._sets[place] = shingle_sets([normalise(self._text_of(place))], self._shingle)[0]
+        return found
+
+
+def _band_keys(columns: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    key = np.zeros(len(columns), dtype=np.uint64)
+    for column in range(columns.shape[1]):
+        key = mix(key + columns[:, column])
+    return key
+
+
+def _bucket_pairs(keys: NDArray[np.uint64], roots: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    """Pairs of rows with the same key and different roots, some at a time, each of shape (pairs, 2)."""
     order = np.argsort(keys, kind="stable")
-    edges = np.flatnonzero(np.diff(keys[order])) + 1
-    found = [np.empty((0, 2), dtype=np.intp)]
-    for bucket in np.split(order, edges):
-        size = len(bucket)
-        if size == 1:
-            continue
-        if size <= _LARGE_BUCKET:
-            left, right = np.triu_indices(size, k=1)
-        else:
-            left = np.concatenate([np.zeros(size - 1, dtype=np.intp), np.arange(size - 1)])
-            right = np.concatenate([np.arange(1, size), np.arange(1, size)])
-        found.append(np.stack([bucket[left], bucket[right]], axis=1))
-    return np.concatenate(found)
+    starts = np.flatnonzero(np.concatenate([[True], keys[order][1:] != keys[order][:-1]])) if len(keys) else order
+    sizes = np.diff(np.concatenate([starts, [len(order)]]))
+    for size in np.unique(sizes[sizes > 1]).tolist():
+        left, right = _pairs_of_bucket(size)
+        together = max(1, _PAIRS // len(left))
+        of_size = starts[sizes == size]
+        for first in range(0, len(of_size), together):
+            begin = of_size[first : first + together, None]
+            pairs = np.stack([order[begin + left].ravel(), order[begin + right].ravel()], axis=1)
+            yield pairs[roots[pairs[:, 0]] != roots[pairs[:, 1]]]
 
 
-class _DisjointSets:
-    """Union-find with path halving; the root of a set is its smallest member."""
-
-    def __init__(self, size: int) -> None:
-        self._parents = list(range(size))
-
-    def find(self, item: int) -> int:
-        parents = self._parents
-        while parents[item] != item:
-            parents[item] = parents[parents[item]]
-            item = parents[item]
-        return item
-
-    def union(self, left: int, right: int) -> None:
-        low, high = sorted((self.find(left), self.find(right)))
-        self._parents[high] = low
+def _pairs_of_bucket(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    if size <= _LARGE_BUCKET:
+        left, right = np.triu_indices(size, k=1)
+        return left, right
+    chain = np.arange(1, size)
+    return np.concatenate([np.zeros(size - 1, dtype=np.intp), chain - 1]), np.concatenate([chain, chain])

@@ -1,35 +1,26 @@
-"""Reading labelled rows: JSONL, CSV or Parquet, one file or a folder of them.
+"""Reading labelled rows: one file or a folder of them, in the forms of `row_files`.
 
 A row that cannot be used becomes a `Rejected` with its reason; a file that cannot be used is a `DataError`.
 """
 
-import csv
-import gzip
-import io
-import json
 import math
 import re
-import zlib
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from jobtuner.config import Columns
 from jobtuner.errors import DataError
+from jobtuner.prepare.sources_hub import SCHEME, hub_rows
 from jobtuner.records import UNKNOWN_LANGUAGE, JobAd
+from jobtuner.row_files import ACCEPTED, Budget, Row, form_of, raw_rows
+from jobtuner.storage import fetch
 
-__all__ = ["SUFFIXES", "Rejected", "Row", "read_rows", "source_files"]
+__all__ = ["Rejected", "Row", "read_location", "read_rows", "source_files", "to_ad"]
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
-"""Endings of the accepted file names."""
-
-_LONGEST_FIELD = 50_000_000  # characters in one CSV field; Python's own limit is 131,072
 _LONGEST_VALUE = 200  # characters of a rejected value that are kept
-_BLOCK = 1 << 20
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,63 +54,100 @@ def source_files(path: Path) -> list[Path]:
     Hidden files and those that start with "_" (markers such as _SUCCESS) are no data.
 
     Raises:
-        DataError: nothing there, or a file whose name says no accepted form.
+        DataError: nothing there, a file whose name says no accepted form, or a link that leads out of the folder.
     """
-    accepted = ", ".join(SUFFIXES)
     if path.is_file():
-        if _suffix(path) is None:
-            raise DataError(f"{path} ends with none of {accepted}. Convert it to one of these forms.")
+        if form_of(path) is None:
+            raise DataError(f"{path} ends with none of {ACCEPTED}. Convert it.")
         return [path]
     if not path.is_dir():
-        raise DataError(f"{path} does not exist. Set data.input to a file or folder with {accepted}.")
+        raise DataError(f"{path} does not exist. Set data.input to a file or folder with {ACCEPTED}.")
     files = [item for item in sorted(path.rglob("*")) if item.is_file() and not _is_marker(item.relative_to(path))]
-    unknown = [item for item in files if _suffix(item) is None]
+    unknown = [item for item in files if form_of(item) is None]
     if unknown:
         names = ", ".join(str(item.relative_to(path)) for item in unknown[:5])
-        raise DataError(f"The folder {path} holds {names}; data files end with {accepted}. Move other files elsewhere.")
+        raise DataError(f"The folder {path} holds {names}; data files end with {ACCEPTED}. Move other files elsewhere.")
     if not files:
-        raise DataError(f"The folder {path} holds no data files. Accepted: {accepted}.")
+        raise DataError(f"The folder {path} holds no data files. Accepted: {ACCEPTED}.")
+    root = path.resolve()
+    outside = next((item for item in files if not item.resolve().is_relative_to(root)), None)
+    if outside is not None:
+        raise DataError(
+            f"{outside} is a link to {outside.resolve()}, outside the folder {path}. Copy the file into the folder, or "
+            "name the file itself."
+        )
     return files
 
 
-def read_rows(path: Path, columns: Columns) -> Iterator[JobAd | Rejected]:
-    """Yield every row of a file or folder, as an ad or as a rejected row.
+def read_rows(path: Path, columns: Columns, max_bytes: int | None = None) -> Iterator[JobAd | Rejected]:
+    """Yield every row of a file or folder, as an ad or as a rejected row, without holding the input in memory.
 
     Labels are stripped text; whole numbers are taken as their digits, other numbers are rejected.
 
+    Args:
+        path: a file whose name ends with one of `row_files.ACCEPTED`, or a folder of such files.
+        columns: which column holds what.
+        max_bytes: all files together may unfold to so many bytes; None: only each file's packing ratio is watched.
+
     Raises:
-        DataError: missing or empty input, unknown form, a column that no row has, bytes that are not UTF-8.
+        DataError: missing or empty input, unknown form, a column that no row has, bytes that are not UTF-8, a damaged
+            file, or more than is allowed.
     """
-    files = source_files(path)
-    for file in files:
+    budget = Budget(max_bytes)
+    for file in source_files(path):
         name = str(file.relative_to(path)) if file != path else file.name
-        yield from _read_file(file, name, columns)
+        yield from _read_file(file, name, columns, budget)
 
 
-def _suffix(path: Path) -> str | None:
-    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+def read_location(
+    location: str, columns: Columns, downloads: Path, max_bytes: int | None = None
+) -> Iterator[JobAd | Rejected]:
+    """`read_rows` for any location: a path, file://, s3://bucket/key, or hf://NAME[:config][@revision][#split].
+
+    Args:
+        location: where the rows are.
+        columns: which column holds what.
+        downloads: folder for what is fetched from an object store; it must stay while rows are read.
+        max_bytes: see `read_rows`; data sets of the Hub are unpacked by their own library.
+
+    Raises:
+        DataError: as `read_rows` does, or the Hub's data set cannot be loaded.
+        StorageError: the location cannot be fetched.
+    """
+    if not location.startswith(SCHEME):
+        yield from read_rows(fetch(location, downloads), columns, max_bytes)
+        return
+    name = location.removeprefix(SCHEME)
+    rows = hub_rows(location, partial(_check_columns, name, _wanted(columns)))
+    count = 0
+    for count, row in enumerate(rows, start=1):
+        yield to_ad(row, f"{name}:{count}", columns)
+    if not count:
+        raise DataError(f"{location} is empty: it has no rows.")
 
 
 def _is_marker(path: Path) -> bool:
     return any(part.startswith((".", "_")) for part in path.parts)
 
 
-def _read_file(path: Path, name: str, columns: Columns) -> Iterator[JobAd | Rejected]:
-    readers = {".jsonl": _jsonl_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}
-    reader = readers[(_suffix(path) or "").removesuffix(".gz")]
-    wanted = {key: value for key, value in columns.model_dump().items() if value is not None}
+def _read_file(path: Path, name: str, columns: Columns, budget: Budget) -> Iterator[JobAd | Rejected]:
     count = 0
-    for count, row in enumerate(reader(path, wanted), start=1):
+    for count, row in enumerate(raw_rows(path, partial(_check_columns, path, _wanted(columns)), budget), start=1):
         row_id = f"{name}:{count}"
         if isinstance(row, str):
             yield Rejected(row_id, "broken row", f"broken row: {row}")
         else:
-            yield _to_ad(row, row_id, columns)
+            yield to_ad(row, row_id, columns)
     if not count:
         raise DataError(f"{path} is empty: it has no rows.")
 
 
-def _check_columns(path: Path, wanted: Mapping[str, str], present: Collection[str]) -> None:
+def _wanted(columns: Columns) -> dict[str, str]:
+    """Setting to column, of those that are set."""
+    return {key: value for key, value in columns.model_dump().items() if value is not None}
+
+
+def _check_columns(path: Path | str, wanted: Mapping[str, str], present: Collection[str]) -> list[str]:
     for key, column in wanted.items():
         if column not in present:
             optional = "" if key in {"text", "label"} else ", or to null"
@@ -127,126 +155,61 @@ def _check_columns(path: Path, wanted: Mapping[str, str], present: Collection[st
                 f"{path} has no column '{column}' (data.columns.{key}). Its columns are {', '.join(sorted(present))}. "
                 f"Set data.columns.{key} to one of them{optional}."
             )
+    names = list(present)
+    repeated = [column for column in wanted.values() if names.count(column) > 1]
+    if repeated:
+        raise DataError(f"{path} has more than one column {', '.join(repeated)}. Rename all but one.")
+    return sorted(set(wanted.values()))
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
-    """The file as UTF-8 text (a byte order mark is dropped); decoding errors tell where."""
-    try:
-        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as raw:
-            yield io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
-    except UnicodeDecodeError as error:
-        raise _not_utf8(path) from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is no complete gzip file ({error}). Copy it again or unpack it.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
-
-
-def _not_utf8(path: Path) -> DataError:
-    """Find the first byte that is not UTF-8: the decoder of a stream only knows places within its own block."""
-    data = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else path.read_bytes()
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        kind = "UTF-16" if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else "cp1252"
-        line = data.count(b"\n", 0, error.start) + 1
-        return DataError(
-            f"{path} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start} (line {line}). "
-            f"Convert it, e.g. `iconv -f {kind} -t UTF-8`."
-        )
-    return DataError(f"{path} is not UTF-8. Convert it, e.g. with iconv.")
-
-
-def _jsonl_rows(path: Path, wanted: Mapping[str, str]) -> Iterator[Row | str]:
-    """Objects differ in their keys: a column is missing only where no object of the file has it."""
-    seen: set[str] = set()
-    with _opened(path) as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield f"line {number} is not JSON ({error})"
-                continue
-            if isinstance(row, dict):
-                seen.update(row)
-                yield row
-            else:
-                yield f"line {number} is a JSON {type(row).__name__}, not an object"
-    if seen:
-        _check_columns(path, wanted, seen)
-
-
-def _csv_rows(path: Path, wanted: Mapping[str, str]) -> Iterator[Row | str]:
-    csv.field_size_limit(_LONGEST_FIELD)
-    with _opened(path) as stream:
-        first = stream.readline()
-        delimiter = max(",;\t", key=first.count)
-        header = next(csv.reader([first], delimiter=delimiter), [])
-        if not header:
-            return
-        _check_columns(path, wanted, header)
-        repeated = [column for column in wanted.values() if header.count(column) > 1]
-        if repeated:
-            raise DataError(f"{path} has more than one column {', '.join(repeated)}. Rename all but one.")
-        reader = csv.reader(stream, delimiter=delimiter, strict=True)
-        while True:
-            start = reader.line_num + 2  # the header is line 1
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                if "end of data" in str(error):
-                    raise DataError(f"{path}: a quote opens in line {start} and is never closed.") from error
-                yield f"line {start} is not CSV ({error})"
-                continue
-            if fields is None:
-                return
-            if fields and len(fields) != len(header):
-                yield f"line {start} has {len(fields)} fields, the header {len(header)} ('{delimiter}' separates them)"
-            elif fields:
-                yield dict(zip(header, fields, strict=True))
-
-
-def _parquet_rows(path: Path, wanted: Mapping[str, str]) -> Iterator[Row | str]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            _check_columns(path, wanted, file.schema_arrow.names)
-            for batch in file.iter_batches(batch_size=4096, columns=sorted(set(wanted.values()))):
-                yield from batch.to_pylist()
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is no readable Parquet file ({error}). Write it again.") from error
-
-
-def _to_ad(row: Row, row_id: str, columns: Columns) -> JobAd | Rejected:
+def to_ad(row: Row, row_id: str, columns: Columns) -> JobAd | Rejected:  # noqa: PLR0911  # one return a reason
     """One row as an ad; the first thing that is wrong with it is the reason to reject it."""
     text, label = row.get(columns.text), row.get(columns.label)
     language = row.get(columns.language) if columns.language else None
-    if columns.id and row.get(columns.id) not in (None, ""):
-        row_id = _well_formed(str(row[columns.id]))
-    shown = {"text": _shown(text), "label": _shown(label), "language": _shown(language) or UNKNOWN_LANGUAGE}
-
-    def rejected(kind: str, detail: str = "") -> Rejected:
-        return Rejected(row_id, kind, f"{kind}{detail}", **shown)
-
-    if columns.id and row.get(columns.id) in (None, ""):
-        return rejected("no id", f": column '{columns.id}' is empty")
-    if text is None:
-        return rejected("no text", f": column '{columns.text}' is empty")
+    own_id = row.get(columns.id) if columns.id else row_id
+    if own_id is None or own_id == "":
+        return _rejected(row_id, text, label, language, "no id", f": column '{columns.id}' is empty")
+    row_id = _well_formed(str(own_id))
     if not isinstance(text, str):
-        return rejected("text is not a string", f": {type(text).__name__} {_shown(text)}")
-    code, wrong = _label(label)
+        if text is None:
+            return _rejected(row_id, text, label, language, "no text", f": column '{columns.text}' is empty")
+        wrong = f": {type(text).__name__} {_shown(text)}"
+        return _rejected(row_id, text, label, language, "text is not a string", wrong)
+    code, reason = _label(label)
     if code is None:
-        return rejected(*wrong)
+        return _rejected(row_id, text, label, language, *reason)
     tag = _language(language)
     if tag is None:
-        return rejected("unknown language", f" '{_shown(language)}': ISO 639-1 codes such as en are accepted")
-    group = row.get(columns.group) if columns.group else None
-    return JobAd(row_id, _well_formed(text), code, tag, None if group in (None, "") else _well_formed(str(group)))
+        wrong = f" '{_shown(language)}': ISO 639-1 codes such as en are accepted"
+        return _rejected(row_id, text, label, language, "unknown language", wrong)
+    date = _optional(row, columns.date)
+    if date is not None and not _DATE.match(date):
+        wrong = f": '{date[:40]}' in column '{columns.date}' is not as 2026-01-31"
+        return _rejected(row_id, text, label, language, "no date", wrong)
+    return JobAd(
+        row_id,
+        _well_formed(text),
+        code,
+        tag,
+        group=_optional(row, columns.group),
+        employer=_optional(row, columns.employer),
+        title=_optional(row, columns.title),
+        date=date,
+        translation_of=_optional(row, columns.translation_of),
+    )
+
+
+_DATE = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d])")
+
+
+def _optional(row: Row, column: str | None) -> str | None:
+    value = row.get(column) if column else None
+    return None if value in (None, "") else _well_formed(str(value))
+
+
+def _rejected(row_id: str, text: Any, label: Any, language: Any, kind: str, detail: str) -> Rejected:
+    shown = (_shown(text), _shown(label), _shown(language) or UNKNOWN_LANGUAGE)
+    return Rejected(row_id, kind, f"{kind}{detail}", *shown)
 
 
 def _label(value: Any) -> tuple[str | None, tuple[str, str]]:
@@ -262,14 +225,17 @@ def _label(value: Any) -> tuple[str | None, tuple[str, str]]:
     return None, ("label is not text", f": {type(value).__name__} {_shown(value)}")
 
 
+@lru_cache(maxsize=1024)
+def _tag(value: str) -> str | None:
+    tag = re.split(r"[-_]", value.strip().lower())[0]
+    return tag if re.fullmatch(r"[a-z]{2}", tag) or tag == UNKNOWN_LANGUAGE else None
+
+
 def _language(value: Any) -> str | None:
     """The primary subtag ("en" of "en-GB"), UNKNOWN_LANGUAGE for an empty cell, None for what is no language code."""
     if value is None or value == "":
         return UNKNOWN_LANGUAGE
-    if not isinstance(value, str):
-        return None
-    tag = re.split(r"[-_]", value.strip().lower())[0]
-    return tag if re.fullmatch(r"[a-z]{2}", tag) or tag == UNKNOWN_LANGUAGE else None
+    return _tag(value) if isinstance(value, str) else None
 
 
 def _shown(value: Any) -> str:
@@ -278,4 +244,10 @@ def _shown(value: Any) -> str:
 
 def _well_formed(text: str) -> str:
     """The text without lone surrogates, which JSON can carry and UTF-8 cannot."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

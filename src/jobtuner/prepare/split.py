@@ -1,4 +1,7 @@
-"""Train, validation, test: whole clusters, stratified by label and language, the same for any order of the rows."""
+"""Train, validation, test: whole clusters, the same for any order of the rows.
+
+By chance, stratified by label and language; or by date, so that a model is tested on later ads than it was trained on.
+"""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -10,7 +13,6 @@ from jobtuner.config import SplitConfig
 __all__ = ["SPLITS", "Row", "assign"]
 
 SPLITS = ("train", "validation", "test")
-_CARRY = 1.0  # rows that a label may hand on to the next one, so that rounding does not add up
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,8 @@ class Row:
     label: str
     language: str
     cluster: str
+    date: str = ""
+    """ISO 8601; needed where the split is by date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class _Cluster:
     size: int
     chance: float
     """A number in [0, 1) from the seed and the cluster's name."""
+    date: str
+    """Of its first ad."""
 
 
 def assign(rows: Sequence[Row], config: SplitConfig, seed: int) -> list[str]:
@@ -45,15 +51,43 @@ def assign(rows: Sequence[Row], config: SplitConfig, seed: int) -> list[str]:
         config: shares of validation and test.
         seed: another seed gives another split.
     """
-    by_label: dict[str, list[_Cluster]] = defaultdict(list)
-    for cluster in _clusters(rows, seed):
-        by_label[cluster.label].append(cluster)
-    sides: dict[str, str] = {}
-    carry = {"test": 0.0, "validation": 0.0}
-    for label in sorted(by_label):
-        sides.update(_assign_label(by_label[label], config, carry))
+    clusters = _clusters(rows, seed)
+    sides = _by_date(clusters, config) if config.by == "date" else _by_label(clusters, config, seed)
     _complete_training(rows, sides)
     return [sides[row.cluster] for row in rows]
+
+
+def _by_label(clusters: Sequence[_Cluster], config: SplitConfig, seed: int) -> dict[str, str]:
+    """Each label by itself: new rows of one label move nothing of the others."""
+    by_label: dict[str, list[_Cluster]] = defaultdict(list)
+    for cluster in clusters:
+        by_label[cluster.label].append(cluster)
+    sides: dict[str, str] = {}
+    for label, members in by_label.items():
+        sides.update(_assign_label(members, config, _chance(seed, f"label {label}")))
+    return sides
+
+
+def _by_date(clusters: Sequence[_Cluster], config: SplitConfig) -> dict[str, str]:
+    """The latest clusters to test, those before to validation; clusters of one date stay on one side.
+
+    A cluster counts by its first ad: a later re-post of an ad that training knows is nothing new.
+    """
+    rows_of: Counter[str] = Counter()
+    for cluster in clusters:
+        rows_of[cluster.date] += cluster.size
+    total, later = rows_of.total(), 0
+    side_of = {}
+    for date in sorted(rows_of, reverse=True):
+        middle = later + rows_of[date] / 2
+        if middle < config.test * total:
+            side_of[date] = "test"
+        elif middle < (config.test + config.validation) * total:
+            side_of[date] = "validation"
+        else:
+            side_of[date] = "train"
+        later += rows_of[date]
+    return {cluster.name: side_of[cluster.date] for cluster in clusters}
 
 
 def _clusters(rows: Sequence[Row], seed: int) -> list[_Cluster]:
@@ -67,6 +101,7 @@ def _clusters(rows: Sequence[Row], seed: int) -> list[_Cluster]:
             language=_most_common([row.language for row in members[name]]),
             size=len(members[name]),
             chance=_chance(seed, name),
+            date=min(row.date for row in members[name]),
         )
         for name in members
     ]
@@ -82,8 +117,8 @@ def _chance(seed: int, name: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _assign_label(clusters: list[_Cluster], config: SplitConfig, carry: dict[str, float]) -> dict[str, str]:
-    """Split the clusters of one label; `carry` holds what rounding owes each side and is updated."""
+def _assign_label(clusters: list[_Cluster], config: SplitConfig, luck: float) -> dict[str, str]:
+    """Split the clusters of one label; `luck` in [0, 1) decides where rounding goes, so that over labels it is fair."""
     order = _interleave(clusters)
     sides = dict.fromkeys((cluster.name for cluster in clusters), "train")
     if len(order) < 3:
@@ -92,14 +127,13 @@ def _assign_label(clusters: list[_Cluster], config: SplitConfig, carry: dict[str
             sides[smaller.name] = _drawn(smaller.chance, config)
         return sides
     rows = sum(cluster.size for cluster in order)
-    free = [cluster for cluster in order if cluster is not max(order, key=lambda item: (item.size, item.chance))]
+    largest = max(order, key=lambda item: (item.size, item.chance))
+    free = [cluster for cluster in order if cluster is not largest]
     for side, share, reserve in (("test", config.test, 1), ("validation", config.validation, 0)):
-        target = share * rows + carry[side]
-        chosen = _fill(free, target, len(free) - reserve)
-        free = [cluster for cluster in free if cluster not in chosen]
+        chosen = _fill(free, share * rows, len(free) - reserve, luck)
+        names = {cluster.name for cluster in chosen}
+        free = [cluster for cluster in free if cluster.name not in names]
         sides.update((cluster.name, side) for cluster in chosen)
-        missed = target - sum(cluster.size for cluster in chosen)
-        carry[side] = min(max(missed, -_CARRY), _CARRY)
     return sides
 
 
@@ -122,12 +156,15 @@ def _interleave(clusters: Sequence[_Cluster]) -> list[_Cluster]:
     return sorted(clusters, key=lambda item: (places[item.name], item.name))
 
 
-def _fill(free: Sequence[_Cluster], target: float, most: int) -> list[_Cluster]:
-    """The first clusters that fit into `target` rows, at least one and at most `most`."""
+def _fill(free: Sequence[_Cluster], target: float, most: int, luck: float) -> list[_Cluster]:
+    """The first clusters that fit into `target` rows, at least one and at most `most`.
+
+    The share `luck` of a cluster must fit: over all values of it, clusters of one row fill the target exactly.
+    """
     chosen: list[_Cluster] = []
     filled = 0
     for cluster in free:
-        if len(chosen) < most and filled + cluster.size <= target + 0.5:
+        if len(chosen) < most and filled + luck * cluster.size <= target:
             chosen.append(cluster)
             filled += cluster.size
     return chosen or [min(free, key=lambda item: (item.size, item.chance, item.name))]

@@ -1,36 +1,35 @@
-"""The stage `prepare`: labelled rows in, cleaned, deduplicated and split examples out."""
+"""The stage `prepare`: labelled rows in, cleaned, deduplicated and split examples out.
+
+`run` does it in one go. `run_shard` cleans one of several shards of the rows, wherever it runs, and `run_merge` makes
+of all shards what `run` would have made, byte for byte.
+"""
 
 import hashlib
 import itertools
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from jobtuner.clean import clean_text
 from jobtuner.config import Config
-from jobtuner.contracts import PreparedData
-from jobtuner.errors import DataError
-from jobtuner.prepare.card import Cleaning, render_card
+from jobtuner.contracts import PreparedData, PreparedShard
+from jobtuner.errors import ContractError, DataError
 from jobtuner.prepare.chat_stage import run_chat
-from jobtuner.prepare.deduplicate import assign_clusters, find_exact
-from jobtuner.prepare.labels import LabelResolver
-from jobtuner.prepare.sources import Rejected, read_rows
-from jobtuner.prepare.split import SPLITS, Row, assign
+from jobtuner.prepare.merge import MergedRows, decide
+from jobtuner.prepare.parts import PART_PATTERN, numbered, read_part
+from jobtuner.prepare.phrases import load_phrases
+from jobtuner.prepare.publish import publish
+from jobtuner.prepare.sources import Rejected, read_location
 from jobtuner.prepare.synthesize import generate_ads, generated_count
-from jobtuner.progress import track
-from jobtuner.records import Example, JobAd, write_jsonl
+from jobtuner.prepare.workshop import clean_into, cleaned, settings_key
+from jobtuner.records import JobAd
 from jobtuner.storage import fetch
 from jobtuner.tasks import CHAT_TASKS
-from jobtuner.taxonomy import Taxonomy, builtin_taxonomy, load_taxonomy
+from jobtuner.taxonomy import Taxonomy, load_taxonomy
 
-__all__ = ["GENERATED", "run"]
+__all__ = ["GENERATED", "load_labels", "read_source", "run", "run_merge", "run_shard", "shard_of"]
 
 GENERATED = "generated"
 """Source of the data where the recipe names no input."""
-
-_TOP_REASONS = 5
 
 
 def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> PreparedData:
@@ -43,189 +42,116 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> PreparedDa
 
     Raises:
         DataError: the input cannot be read, more than data.max_rejected of it is unusable, or what remains cannot be
-            split: fewer than two labels, or an empty split.
+            split: fewer than two labels, an empty split, or test rows too near to training.
     """
     if inputs:
         raise DataError(f"prepare reads no other stage; it got {sorted(inputs)}.")
     if config.task in CHAT_TASKS:
         return run_chat(config, out_dir)
     with tempfile.TemporaryDirectory() as downloads:
-        taxonomy = _taxonomy(config, Path(downloads))
-        rows = list(_read(config, Path(downloads)))
-    if not rows:
-        raise DataError("There are no rows: data.generate.languages is empty. Name at least one language.")
-    rejected = [row for row in rows if isinstance(row, Rejected)]
-    cleaning = Cleaning()
-    ads = list(_clean(rows, config, taxonomy, cleaning, rejected))
-    found = find_exact(ads)
-    rejected += _conflicting(ads, found.conflicts)
-    kept = _frequent_labels(found.kept, config.split.min_label_rows, rejected)
-    _check_rejected(rejected, len(rows), config)
-    _check_labels(kept)
-    splits = _split(kept, config)
-    counts = {
-        "read": len(rows),
-        "rejected": len(rejected),
-        "duplicates": len(found.duplicate_of),
-        **{name: len(splits[name]) for name in SPLITS},
-    }
-    assert counts["read"] == sum(counts.values()) - counts["read"], f"rows vanished: {counts}"
-    _write(out_dir, splits, rejected, found.duplicate_of)
-    taxonomy.save(out_dir / "taxonomy.json")
-    source = config.data.input or GENERATED
-    card = render_card(
-        source=source, counts=counts, splits=splits, rejected=rejected, cleaning=cleaning, taxonomy=taxonomy
-    )
-    (out_dir / "card.md").write_text(card, encoding="utf-8")
-    return PreparedData(
-        folder=out_dir,
-        fingerprint=_fingerprint(out_dir, taxonomy.version),
-        task=config.task,
-        source=source,
-        languages=sorted({example.language for name in SPLITS for example in splits[name]}),
-        labels=sorted({example.label for example in splits["train"]}),
-        taxonomy_version=taxonomy.version,
-        counts=counts,
+        taxonomy = load_labels(config, Path(downloads))
+        rows = numbered(read_source(config, Path(downloads)))
+        with cleaned(rows, config, taxonomy, _total(config)) as parts:
+            return _finish(MergedRows(parts), config, taxonomy, out_dir)
+
+
+def run_shard(config: Config, shard: int, shards: int, out_dir: Path) -> PreparedShard:
+    """Clean one shard of the rows: those whose id hashes to it.
+
+    Args:
+        config: as for `run`; the same for all shards.
+        shard: from 0 to `shards` - 1.
+        shards: number of shards.
+        out_dir: gets the files named in `contracts.PreparedShard`; parts that a killed run left there are kept.
+
+    Raises:
+        DataError: there is no such shard, or the input cannot be read.
+    """
+    if config.task in CHAT_TASKS:
+        raise DataError(f"The task {config.task} is prepared in one piece: run `jobtuner prepare` without shards.")
+    if not 0 <= shard < shards:
+        raise DataError(f"There is no shard {shard} of {shards}; the first is 0, the last {shards - 1}.")
+    with tempfile.TemporaryDirectory() as downloads:
+        taxonomy = load_labels(config, Path(downloads))
+        rows = numbered(read_source(config, Path(downloads)))
+        mine = (row for row in rows if shard_of(row["id"], shards) == shard)
+        key = settings_key(config, taxonomy)
+        count, files = clean_into(out_dir / key, mine, config, taxonomy)
+    names = "\n".join(file.name for file in files)
+    fingerprint = hashlib.sha256(f"{key} {shard}/{shards}\n{names}".encode()).hexdigest()
+    return PreparedShard(
+        folder=out_dir, fingerprint=fingerprint, shard=shard, shards=shards, rows=count, settings=key
     ).save()
 
 
-def _taxonomy(config: Config, downloads: Path) -> Taxonomy:
+def run_merge(config: Config, folders: Sequence[Path], out_dir: Path) -> PreparedData:
+    """Make of all shards what `run` makes.
+
+    Args:
+        config: the config that the shards were cleaned with.
+        folders: the results of `run_shard`, one a shard, in any order.
+        out_dir: gets the files named in `contracts.PreparedData`.
+
+    Raises:
+        ContractError: a shard is missing, unfinished, given twice, or was cleaned with other settings or code.
+        DataError: as `run`.
+    """
+    with tempfile.TemporaryDirectory() as downloads:
+        taxonomy = load_labels(config, Path(downloads))
+    shards = [PreparedShard.load(folder) for folder in folders]
+    _check_shards(shards, settings_key(config, taxonomy))
+    files = [file for shard in shards for file in sorted((shard.folder / shard.settings).glob(PART_PATTERN))]
+    return _finish(MergedRows([read_part(file) for file in files]), config, taxonomy, out_dir)
+
+
+def shard_of(name: str, shards: int) -> int:
+    """The shard of a row, by its id alone."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % shards
+
+
+def _check_shards(shards: Sequence[PreparedShard], key: str) -> None:
+    count = shards[0].shards if shards else 1
+    given = sorted(shard.shard for shard in shards)
+    if given != list(range(count)) or any(shard.shards != count for shard in shards):
+        told = ", ".join(f"{shard.shard} of {shard.shards}" for shard in shards) or "none"
+        raise ContractError(f"The shards 0 to {count - 1} are needed, each once; given are {told}.")
+    for shard in shards:
+        if shard.settings != key:
+            raise ContractError(
+                f"{shard.folder} was cleaned with other settings or another version. Clean all shards with one config."
+            )
+
+
+def _finish(rows: MergedRows, config: Config, taxonomy: Taxonomy, out_dir: Path) -> PreparedData:
+    if not len(rows):
+        raise DataError("There are no rows: data.generate.languages is empty. Name at least one language.")
+    decisions = decide(rows, config, taxonomy)
+    return publish(rows, decisions, config, taxonomy, config.data.input or GENERATED, out_dir)
+
+
+def _total(config: Config) -> int | None:
+    """Number of rows, where it is known before they are read."""
+    if config.data.input is not None:
+        return config.data.max_rows
+    total = generated_count(config.data.generate)
+    return min(total, config.data.max_rows or total)
+
+
+def load_labels(config: Config, downloads: Path) -> Taxonomy:
+    """The taxonomy that the recipe names."""
     if config.taxonomy.path is None:
-        builtin = builtin_taxonomy()
+        own = load_phrases(config.data.generate.templates).taxonomy
         level = config.taxonomy.level
-        return builtin if level is None else Taxonomy(builtin.occupations.values(), level=level)
+        return own if level is None else Taxonomy(own.occupations.values(), level=level)
     return load_taxonomy(fetch(config.taxonomy.path, downloads), config.taxonomy.level)
 
 
-def _read(config: Config, downloads: Path) -> Iterator[JobAd | Rejected]:
-    data = config.data
+def read_source(config: Config, downloads: Path) -> Iterator[JobAd | Rejected]:
+    """Yield the rows that the recipe names: of its input, or generated ones."""
     rows: Iterable[JobAd | Rejected]
-    if data.input is None:
-        label, total = "Generating ads", generated_count(data.generate)
-        rows = generate_ads(data.generate, config.seed)
+    if config.data.input is None:
+        rows = generate_ads(config.data.generate, config.seed)
     else:
-        label, total = "Reading rows", None
-        rows = read_rows(fetch(data.input, downloads), data.columns)
-    seen: set[str] = set()
-    with track(label, total=min(total, data.max_rows or total) if total else data.max_rows) as bar:
-        for row in itertools.islice(rows, data.max_rows):
-            bar.advance()
-            if isinstance(row, JobAd) and row.id in seen:
-                yield _reject(row, "id occurs before", f"id '{row.id}' occurs in an earlier row")
-            else:
-                seen.add(row.id)
-                yield row
-
-
-def _reject(ad: JobAd, kind: str, reason: str) -> Rejected:
-    return Rejected(ad.id, kind, reason, ad.text, ad.label or "", ad.language)
-
-
-def _clean(
-    rows: Sequence[JobAd | Rejected], config: Config, taxonomy: Taxonomy, cleaning: Cleaning, rejected: list[Rejected]
-) -> Iterator[JobAd]:
-    """Yield the usable ads with clean text and the taxonomy's code as label; put the others into `rejected`."""
-    resolver = LabelResolver(taxonomy)
-    with track("Cleaning text", total=len(rows)) as bar:
-        for row in rows:
-            bar.advance()
-            if isinstance(row, Rejected):
-                continue
-            code, kind, reason = resolver.resolve(row.label or "")
-            if code is None:
-                rejected.append(_reject(row, kind, reason))
-                continue
-            result = clean_text(row.text, config.clean)
-            if len(result.text) < config.clean.min_chars:
-                short = f"{len(result.text)} characters after cleaning, at least {config.clean.min_chars} are needed"
-                rejected.append(_reject(row, "text too short", f"text too short: {short}"))
-                continue
-            cleaning.masked.update(result.masked)
-            cleaning.rows_masked += bool(result.masked)
-            cleaning.html += result.was_html
-            cleaning.cut += result.was_cut
-            yield replace(row, text=result.text, label=code)
-    cleaning.padded_labels = resolver.padded
-
-
-def _conflicting(ads: Sequence[JobAd], conflicts: Mapping[str, Sequence[str]]) -> list[Rejected]:
-    return [
-        _reject(ad, "conflicting labels", f"conflicting labels {', '.join(conflicts[ad.id])} for the same text")
-        for ad in ads
-        if ad.id in conflicts
-    ]
-
-
-def _frequent_labels(ads: Sequence[JobAd], least: int, rejected: list[Rejected]) -> list[JobAd]:
-    rows = Counter(ad.label for ad in ads)
-    for ad in ads:
-        if rows[ad.label] < least:
-            needed = f"at least {least} are needed (split.min_label_rows)"
-            rejected.append(_reject(ad, "rare label", f"label {ad.label} has {rows[ad.label]} usable rows, {needed}"))
-    return [ad for ad in ads if rows[ad.label] >= least]
-
-
-def _check_rejected(rejected: Sequence[Rejected], read: int, config: Config) -> None:
-    limit = config.data.max_rejected
-    if len(rejected) <= limit * read and len(rejected) < read:
-        return
-    samples: dict[str, Rejected] = {}
-    for row in rejected:
-        samples.setdefault(row.kind, row)
-    lines = [
-        f"  {count:,} × {kind}, e.g. {samples[kind].id}: {samples[kind].reason} (text: {samples[kind].text[:60]!r})"
-        for kind, count in Counter(row.kind for row in rejected).most_common(_TOP_REASONS)
-    ]
-    raise DataError(
-        f"{len(rejected):,} of {read:,} rows were rejected; at most {limit:.0%} may be (data.max_rejected):\n"
-        + "\n".join(lines)
-        + "\nCheck data.columns and taxonomy.path against the input."
-    )
-
-
-def _check_labels(ads: Sequence[JobAd]) -> None:
-    labels = sorted({ad.label or "" for ad in ads})
-    if len(labels) < 2:
-        raise DataError(
-            f"{len(ads)} usable rows have {len(labels)} labels ({', '.join(labels) or 'none'}); at least 2 are needed. "
-            "Add rows of other labels, or lower split.min_label_rows."
-        )
-
-
-def _split(ads: Sequence[JobAd], config: Config) -> dict[str, list[Example]]:
-    with track("Finding near-duplicates", unit="texts") as bar:
-        texts, groups = [ad.text for ad in ads], [ad.group for ad in ads]
-        clusters = assign_clusters(texts, groups, config.deduplicate, config.seed, bar)
-    rows = [Row(ad.label or "", ad.language, cluster) for ad, cluster in zip(ads, clusters, strict=True)]
-    splits: dict[str, list[Example]] = {name: [] for name in SPLITS}
-    for ad, row, name in zip(ads, rows, assign(rows, config.split, config.seed), strict=True):
-        splits[name].append(Example(ad.id, ad.text, row.label, row.language, row.cluster))
-    for name in SPLITS:
-        if not splits[name]:
-            raise DataError(
-                f"The split '{name}' is empty: {len(ads)} usable rows form {len(set(clusters))} clusters of "
-                "near-duplicates, and a label needs three clusters to be in every split. Add more different rows, or "
-                "raise deduplicate.threshold."
-            )
-        splits[name].sort(key=lambda example: (example.label, example.language, example.id))
-    return splits
-
-
-def _write(
-    out_dir: Path,
-    splits: Mapping[str, Sequence[Example]],
-    rejected: Sequence[Rejected],
-    duplicate_of: Mapping[str, str],
-) -> None:
-    for name in SPLITS:
-        write_jsonl(out_dir / f"{name}.jsonl", splits[name])
-    write_jsonl(out_dir / "rejected.jsonl", (row.to_row() for row in rejected))
-    write_jsonl(out_dir / "duplicates.jsonl", ({"id": row, "kept": kept} for row, kept in sorted(duplicate_of.items())))
-
-
-def _fingerprint(out_dir: Path, taxonomy_version: str) -> str:
-    digest = hashlib.sha256(taxonomy_version.encode())
-    for name in SPLITS:
-        content = (out_dir / f"{name}.jsonl").read_bytes()
-        digest.update(f"\n{name} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
+        data = config.data
+        rows = read_location(config.data.input, data.columns, downloads, data.max_bytes)
+    return itertools.islice(rows, config.data.max_rows)

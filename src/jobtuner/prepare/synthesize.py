@@ -1,24 +1,20 @@
-"""The built-in generator: short job ads in five languages, from templates and per-occupation phrases.
+"""The generator: short job ads from templates and per-occupation phrases (`phrases`), built in for five languages.
 
-The phrases live in `templates/occupations/<code>.json`, everything around them in `templates/ads.json`. An ad depends
-on the seed, its language, its unit group and its number alone: asking for more ads keeps the earlier ones.
+An ad depends on the seed, its language, its occupation and its number alone: more ads keep the earlier ones.
 """
 
 import html
-import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
 from html.entities import codepoint2name
-from importlib import resources
 from typing import Any
 
 from jobtuner.config import GenerateConfig
+from jobtuner.prepare.phrases import Phrases, Unit, load_phrases
 from jobtuner.records import JobAd
 
-__all__ = ["generate_ads", "generated_count"]
+__all__ = ["generate_ad", "generate_ads", "generated_count"]
 
 _BORROWED = 0.2  # share of ads in which one phrase comes from a neighbouring unit: real ads overlap too
 _BULLETS = ("- ", "• ", "* ", "– ")
@@ -30,75 +26,49 @@ _FACTS = {
     "salary": "salaries",
     "boilerplate": "boilerplate",
 }
-_TITLE_SUFFIX = re.compile(r"\s*(\([^)]*\)|[HFM]/[HFM])\s*$")
-
-
-@dataclass(frozen=True)
-class _Unit:
-    """The phrases of one unit group in one language."""
-
-    code: str
-    titles: Sequence[str]
-    tasks: Sequence[str]
-    skills: Sequence[str]
-    workplaces: Sequence[str]
-
-    def names_itself(self, phrase: str) -> bool:
-        """Whether the phrase holds one of the unit's job titles (its core, without "(m/w/d)" and the like)."""
-        folded = phrase.casefold()
-        return any(_TITLE_SUFFIX.sub("", title).casefold() in folded for title in self.titles)
-
-    def without_titles(self) -> "_Unit":
-        """The same unit with only those phrases that do not give the job title away."""
-        kept = [[item for item in items if not self.names_itself(item)] for items in self._phrases()]
-        return _Unit(self.code, self.titles, *kept)
-
-    def _phrases(self) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
-        return self.tasks, self.skills, self.workplaces
-
-
-@cache
-def _frames() -> dict[str, dict[str, Any]]:
-    text = (resources.files("jobtuner.prepare") / "templates" / "ads.json").read_text(encoding="utf-8")
-    frames: dict[str, dict[str, Any]] = json.loads(text)
-    return frames
-
-
-@cache
-def _units(language: str) -> dict[str, _Unit]:
-    folder = resources.files("jobtuner.prepare") / "templates" / "occupations"
-    units = {}
-    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
-        if entry.name.endswith(".json"):
-            row = json.loads(entry.read_text(encoding="utf-8"))
-            parts = (row[key][language] for key in ("job_titles", "tasks", "skills", "workplaces"))
-            units[row["code"]] = _Unit(row["code"], *parts)
-    return units
 
 
 def generated_count(config: GenerateConfig) -> int:
-    """Number of ads that `generate_ads` yields."""
-    return config.ads_per_unit * sum(len(_units(language)) for language in config.languages)
+    """Number of ads that `generate_ads` yields.
+
+    Raises:
+        DataError: the templates cannot be used, or have no phrases in one of the languages.
+    """
+    phrases = load_phrases(config.templates)
+    phrases.check(config.languages)
+    return config.ads_per_unit * sum(len(phrases.units[language]) for language in config.languages)
 
 
 def generate_ads(config: GenerateConfig, seed: int) -> Iterator[JobAd]:
-    """Yield `ads_per_unit` ads for each unit group and language, the same for the same seed.
+    """Yield `ads_per_unit` ads for each occupation and language, the same for the same seed.
 
-    The order is by number, then unit, then language, so that any first part of it is balanced.
+    The order is by number, then occupation, then language, so that any first part of it is balanced.
+
+    Raises:
+        DataError: see `generated_count`.
     """
+    phrases = load_phrases(config.templates)
+    phrases.check(config.languages)
     for number in range(config.ads_per_unit):
-        for code in _units("en"):
+        for code in phrases.taxonomy.occupations:
             for language in config.languages:
-                generator = random.Random(f"{seed}/{language}/{code}/{number}")  # noqa: S311  # no secret is made of it
-                text = _write_ad(_units(language)[code], language, config, generator)
-                yield JobAd(id=f"{language}-{code}-{number:04d}", text=text, label=code, language=language)
+                if code in phrases.units[language]:
+                    yield generate_ad(config, seed, code, language, number)
 
 
-def _write_ad(unit: _Unit, language: str, config: GenerateConfig, generator: random.Random) -> str:
-    frames = _frames()[language]
+def generate_ad(config: GenerateConfig, seed: int | str, code: str, language: str, number: int) -> JobAd:
+    """One ad: it depends on nothing but these arguments."""
+    phrases = load_phrases(config.templates)
+    generator = random.Random(f"{seed}/{language}/{code}/{number}")  # noqa: S311  # no secret is made of it
+    text = _write_ad(phrases, code, language, config, generator)
+    return JobAd(id=f"{language}-{code}-{number:04d}", text=text, label=code, language=language)
+
+
+def _write_ad(phrases: Phrases, code: str, language: str, config: GenerateConfig, generator: random.Random) -> str:
+    unit, frames = phrases.units[language][code], phrases.frames[language]
     untitled = generator.random() < config.untitled
     title = generator.choice(unit.titles)
-    neighbour = _neighbour(unit, language, generator)
+    neighbour = _neighbour(unit, phrases.units[language], generator)
     if untitled:
         source = unit.without_titles()
         intros = [intro for intro in frames["intros"] if "{title}" not in intro]
@@ -130,21 +100,21 @@ def _fitting(headings: Sequence[str], layout: str) -> list[str]:
     """The headings that do not repeat what the layout's first line names itself."""
     first_line = layout.partition("\n")[0]
     taken = [slot for slot in ("{city}", "{company}") if slot in first_line]
-    return [heading for heading in headings if not any(slot in heading for slot in taken)]
+    return [heading for heading in headings if not any(slot in heading for slot in taken)] or list(headings)
 
 
 def _pick_noise(share: float, generator: random.Random) -> str | None:
     return generator.choice(("typos", "html", "shout", "emoji")) if generator.random() < share else None
 
 
-def _neighbour(unit: _Unit, language: str, generator: random.Random) -> _Unit | None:
+def _neighbour(unit: Unit, units: Mapping[str, Unit], generator: random.Random) -> Unit | None:
     """A unit of the same sub-major group (the first two digits of an ISCO-08 code)."""
-    near = [other for code, other in _units(language).items() if code[:2] == unit.code[:2] and code != unit.code]
+    near = [other for code, other in units.items() if code[:2] == unit.code[:2] and code != unit.code]
     return generator.choice(near) if near else None
 
 
 def _borrow(
-    tasks: list[str], skills: list[str], neighbour: _Unit, hidden: _Unit | None, generator: random.Random
+    tasks: list[str], skills: list[str], neighbour: Unit, hidden: Unit | None, generator: random.Random
 ) -> None:
     """Replace one task or skill by a neighbour's; one of the unit's own tasks always stays."""
     own, other = generator.choice(((tasks, neighbour.tasks), (skills, neighbour.skills)))
@@ -153,10 +123,10 @@ def _borrow(
         own[generator.randrange(len(own))] = generator.choice(phrases)
 
 
-def _facts(frames: Mapping[str, Any], unit: _Unit, generator: random.Random) -> dict[str, str]:
+def _facts(frames: Mapping[str, Any], unit: Unit, generator: random.Random) -> dict[str, str]:
     slots: dict[str, str] = {slot: generator.choice(frames[key]) for slot, key in _FACTS.items()}
     first, second = generator.sample(frames["benefits"], 2)
-    workplace = generator.choice(unit.workplaces)
+    workplace = generator.choice(unit.workplaces) if unit.workplaces else slots["company"]
     return slots | {"benefit": first, "benefits": _join([first, second], frames["and"]), "workplace": workplace}
 
 

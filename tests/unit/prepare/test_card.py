@@ -1,6 +1,11 @@
+import re
 from collections import Counter
+from pathlib import Path
 
-from jobtuner.prepare.card import Cleaning, render_card
+from jobtuner.prepare.card import render_card, write_card
+from jobtuner.prepare.card_charts import CHARTS
+from jobtuner.prepare.card_facts import CardFacts, Cleaning, Cluster, Pair, SplitFacts
+from jobtuner.prepare.leakage import Leakage, Neighbour
 from jobtuner.prepare.sources import Rejected
 from jobtuner.records import Example
 from jobtuner.taxonomy import Occupation, Taxonomy
@@ -23,11 +28,38 @@ REJECTED = [
 ]
 
 
+NEAREST = Leakage([Neighbour(0, 1, 0.85), Neighbour(2, 3, 0.45)], test_rows=9)
+
+
+def facts(rejected: list[Rejected], splits: dict[str, list[Example]] = SPLITS) -> CardFacts:
+    rows = [example for examples in splits.values() for example in examples]
+    sizes = Counter(example.cluster for example in rows)
+    text_of = {example.cluster: example.text for example in reversed(rows)}
+    return CardFacts(
+        source="generated",
+        counts=COUNTS,
+        splits={
+            name: SplitFacts(
+                Counter(row.language for row in examples),
+                Counter(row.label for row in examples),
+                sorted(len(row.text) for row in examples),
+            )
+            for name, examples in splits.items()
+        },
+        rejected=Counter(row.kind for row in rejected),
+        first_rejected={row.kind: row for row in reversed(rejected)},
+        cleaning=Cleaning(masked=Counter(EMAIL=4, URL=1), rows_masked=3, html=2, cut=1, padded_labels=5),
+        taxonomy=TAXONOMY,
+        cluster_sizes=Counter(sizes.values()),
+        largest=[Cluster(name, size, text_of[name]) for name, size in sizes.items() if size > 1],
+        near_duplicates=0.85,
+        leakage=NEAREST,
+        nearest=[Pair(0.85, "e: <w>|", "a: x")],
+    )
+
+
 def card(rejected: list[Rejected], splits: dict[str, list[Example]] = SPLITS) -> list[str]:
-    cleaning = Cleaning(masked=Counter(EMAIL=4, URL=1), rows_masked=3, html=2, cut=1, padded_labels=5)
-    return render_card(
-        source="generated", counts=COUNTS, splits=splits, rejected=rejected, cleaning=cleaning, taxonomy=TAXONOMY
-    ).splitlines()
+    return render_card(facts(rejected, splits)).splitlines()
 
 
 def test_rows_add_up_in_the_first_table() -> None:
@@ -76,6 +108,29 @@ def test_largest_clusters_are_shown() -> None:
 def test_long_label_lists_show_both_ends() -> None:
     many = [Example(f"{n}-{k}", "text", f"{n:02d}", "en", f"{n}-{k}") for n in range(30) for k in range(30 - n)]
     lines = card([], {**SPLITS, "train": many})
+    lines = lines[lines.index("## Labels") : lines.index("## Lengths in characters")]
     labels = [line for line in lines if line.startswith(("| 0", "| 1", "| 2"))]
     assert len(labels) == 20
     assert labels[0].startswith("| 00 |")
+
+
+def test_nearest_training_rows() -> None:
+    lines = card([])
+    assert "For 2 of 9 test rows, the similarity of the nearest training row." in lines
+    assert "| 0.9 or more | 0.0% |" in lines
+    assert "| 0.8 or more | 50.0% |" in lines
+    assert "| 0.3 or more | 100.0% |" in lines
+    assert "| 0.85 | e: &lt;w&gt;\\| | a: x |" in lines
+
+
+def test_the_page_is_whole_and_harmless(tmp_path: Path) -> None:
+    evil = Rejected("r9", "no label", "<script>alert(1)</script>")
+    write_card(facts([evil]), tmp_path)
+    page = (tmp_path / "card.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert page.count("data:image/png;base64,") == len(CHARTS)
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
+    for name in CHARTS:
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "card.md").read_text(encoding="utf-8") == render_card(facts([evil]))

@@ -13,11 +13,9 @@ from jobtuner.prepare.deduplicate import (
     assign_clusters,
     bands_for,
     find_exact,
-    jaccard,
-    normalise,
-    shingles,
-    signatures,
+    text_key,
 )
+from jobtuner.prepare.shingles import jaccard, normalise, shingle_sets, signatures
 from jobtuner.records import JobAd
 
 CONFIG = DeduplicateConfig()
@@ -27,6 +25,24 @@ WORDS = ["".join(parts) for parts in itertools.product(HEADS, HEADS, ENDS)]
 
 def ad(number: int, text: str, label: str = "2512", language: str = "en") -> JobAd:
     return JobAd(f"{number:03d}", text, label, language)
+
+
+def exact(ads: list[JobAd]) -> tuple[list[str], dict[str, str], dict[str, list[str]]]:
+    """Ids of the kept rows, dropped id to kept id, and the conflicts."""
+    keys = [text_key(normalise(row.text)) for row in ads]
+    ids = [row.id for row in ads]
+    found = find_exact(range(len(ads)), keys, [row.language for row in ads], ids, [row.label or "" for row in ads])
+    dropped = {ids[row]: ids[stays] for row, stays in found.duplicate_of.items()}
+    return [ids[row] for row in found.kept], dropped, {ids[row]: codes for row, codes in found.conflicts.items()}
+
+
+def shingles(text: str, length: int) -> frozenset[str]:
+    """All runs of `length` characters; a shorter text is its own only one."""
+    return frozenset(text[start : start + length] for start in range(max(1, len(text) - length + 1)))
+
+
+def similarity(left: frozenset[str], right: frozenset[str]) -> float:
+    return len(left & right) / len(left | right)
 
 
 def clusters(texts: list[str], config: DeduplicateConfig = CONFIG, seed: int = 1) -> list[str]:
@@ -46,7 +62,7 @@ def brute_force(texts: list[str], threshold: float, length: int) -> set[frozense
     sets = {key: shingles(key, length) for key in keys}
     component = {key: {key} for key in keys}
     for left, right in itertools.combinations(keys, 2):
-        if jaccard(sets[left], sets[right]) >= threshold and component[left] is not component[right]:
+        if similarity(sets[left], sets[right]) >= threshold and component[left] is not component[right]:
             component[left] |= component[right]
             for key in component[right]:
                 component[key] = component[left]
@@ -67,48 +83,57 @@ def related_texts(seed: int, families: int, members: int, words: int, changes: i
 
 
 def test_exact_duplicates_keep_the_smallest_id() -> None:
-    found = find_exact([ad(3, "Web  Developer"), ad(1, "web developer"), ad(2, "WEB\nDEVELOPER "), ad(4, "other")])
-    assert [row.id for row in found.kept] == ["001", "004"]
-    assert found.duplicate_of == {"002": "001", "003": "001"}
-    assert found.conflicts == {}
+    kept, dropped, conflicts = exact(
+        [ad(3, "Web  Developer"), ad(1, "web developer"), ad(2, "WEB\nDEVELOPER "), ad(4, "other")]
+    )
+    assert kept == ["001", "004"]
+    assert dropped == {"002": "001", "003": "001"}
+    assert conflicts == {}
 
 
 def test_conflicting_labels_reject_all_rows_of_the_text() -> None:
     rows = [ad(1, "Manager", "1211"), ad(2, "manager", "1221"), ad(3, "manager", "1211"), ad(4, "clerk")]
-    found = find_exact(rows)
-    assert [row.id for row in found.kept] == ["004"]
-    assert found.conflicts == {number: ["1211", "1221"] for number in ("001", "002", "003")}
-    assert found.duplicate_of == {}
+    kept, dropped, conflicts = exact(rows)
+    assert kept == ["004"]
+    assert conflicts == {number: ["1211", "1221"] for number in ("001", "002", "003")}
+    assert dropped == {}
 
 
 def test_the_same_word_in_two_languages_is_neither_duplicate_nor_conflict() -> None:
     rows = [ad(1, "Konditor", "7512", "de"), ad(2, "Konditor", "7512", "da"), ad(3, "Konditor", "5120", "sv")]
-    found = find_exact(rows)
-    assert found.kept == rows
+    assert exact(rows)[0] == [row.id for row in rows]
     assert len(set(clusters([row.text for row in rows]))) == 1
 
 
 def test_shingles_and_jaccard() -> None:
-    assert shingles("abcdef", 5) == {"abcde", "bcdef"}
-    assert shingles("abc", 5) == {"abc"}
-    assert jaccard(shingles("abcdef", 5), shingles("abcdeg", 5)) == pytest.approx(1 / 3)
+    two, three, short, shorter = shingle_sets(["abcdef", "abcdeg", "abc", "abcab"], 5)
+    assert [len(found) for found in (two, three, short, shorter)] == [2, 2, 1, 1]
+    assert jaccard(two, three) == pytest.approx(1 / 3)
+    assert jaccard(two, two) == 1.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text("abcdé🚀 ", min_size=1, max_size=30), min_size=2, max_size=6))
+def test_similarity_of_hashes_is_that_of_the_shingles(texts: list[str]) -> None:
+    for (left, one), (right, two) in itertools.pairwise(zip(texts, shingle_sets(texts, 5), strict=True)):
+        assert jaccard(one, two) == pytest.approx(similarity(shingles(left, 5), shingles(right, 5)))
 
 
 @pytest.mark.parametrize(("threshold", "permutations"), [(0.85, 64), (0.7, 64), (0.5, 128), (0.95, 16), (1.0, 64)])
 def test_bands_fit_and_find_pairs_at_the_threshold(threshold: float, permutations: int) -> None:
     bands, rows = bands_for(threshold, permutations)
     assert bands * rows <= permutations
-    assert 1 - (1 - threshold**rows) ** bands >= 0.995
+    assert 1 - (1 - threshold**rows) ** bands >= 0.999
 
 
 def test_signatures_estimate_the_jaccard_similarity() -> None:
     texts = related_texts(seed=5, families=10, members=2, words=30, changes=8)
     matrix = signatures(texts, 5, 512, seed=9)
     for first in range(0, len(texts), 2):
-        exact = jaccard(shingles(texts[first], 5), shingles(texts[first + 1], 5))
+        right = similarity(shingles(texts[first], 5), shingles(texts[first + 1], 5))
         estimate = float(np.mean(matrix[first] == matrix[first + 1]))
         # binomial with 512 trials: a standard deviation of at most 0.022, here four of them
-        assert estimate == pytest.approx(exact, abs=0.09)
+        assert estimate == pytest.approx(right, abs=0.09)
 
 
 def test_signatures_do_not_depend_on_the_neighbours() -> None:

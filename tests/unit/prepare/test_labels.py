@@ -48,3 +48,48 @@ def test_hints_end_after_some_so_that_a_wrong_column_does_not_take_hours() -> No
     found = resolver()
     reasons = [found.resolve(f"2512{number}")[2] for number in range(100, 160)]
     assert 10 < sum("did you mean" in reason for reason in reasons) < 40
+
+
+MIXED = Taxonomy(
+    [
+        Occupation("1", {"en": "Manager", "fr": "Chef"}, "", {"en": ["lead"]}),
+        Occupation("2", {"en": "Chef"}, "", {"en": ["lead", "kitchen lead"]}),
+        Occupation("9", {"en": "Kitchen work"}, group=True),
+    ]
+)
+
+
+def test_a_title_of_several_codes_is_rejected_with_their_names() -> None:
+    found = LabelResolver(MIXED)
+    assert found.resolve("LEAD", "en") == (
+        None,
+        "ambiguous label",
+        "label 'LEAD' is a title of 2 codes: 1 (Manager), 2 (Chef)",
+    )
+    assert found.resolve("chef", "und")[1] == "ambiguous label"
+    assert found.resolve("chef", "fr")[0] == "1"
+    assert found.resolve("chef", "en")[0] == "2"
+    assert found.resolve("9") == (
+        None,
+        "label of another level",
+        "label '9' (Kitchen work) is a group of codes, no code of its own",
+    )
+
+
+def test_the_setting_says_how_far_to_look() -> None:
+    assert [LabelResolver(MIXED, by).resolve("kitchen lead")[0] for by in ("code", "title", "alternative")] == [
+        None,
+        None,
+        "2",
+    ]
+    assert [LabelResolver(MIXED, by).resolve("manager")[0] for by in ("code", "title", "alternative")] == [
+        None,
+        "1",
+        "1",
+    ]
+    assert LabelResolver(MIXED, "code").resolve("2")[0] == "2"
+
+
+def test_many_candidates_are_counted() -> None:
+    many = Taxonomy([Occupation(str(number), {"en": "Clerk"}) for number in range(1, 9)])
+    assert LabelResolver(many).resolve("clerk")[2].endswith("5 (Clerk) and 3 more")

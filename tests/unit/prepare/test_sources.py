@@ -209,8 +209,8 @@ def test_lone_surrogates_become_writable(tmp_path: Path) -> None:
         ("a.csv", "", NO_LANGUAGE, r"a\.csv is empty"),
         ("a.csv", "text,label\n", NO_LANGUAGE, r"a\.csv is empty"),
         ("a.jsonl.gz", "", NO_LANGUAGE, r"a\.jsonl\.gz is empty"),
-        ("a.xlsx", "x", NO_LANGUAGE, r"a\.xlsx ends with none of \.jsonl, .*\.parquet\. Convert"),
-        ("a.json", "[]", NO_LANGUAGE, r"a\.json ends with none of"),
+        ("a.xlsx", "x", NO_LANGUAGE, r"a\.xlsx ends with none of \.jsonl, .*\.parquet, each .*\.zst\. Convert"),
+        ("a.json", "[]", NO_LANGUAGE, r"a\.json is empty"),
         (
             "a.csv",
             "title,label\nx,1\n",
@@ -277,3 +277,23 @@ def test_missing_input_and_bad_folders_are_named(tmp_path: Path) -> None:
     write(tmp_path / "notes.docx", "x")
     with pytest.raises(DataError, match=r"holds notes\.docx; data files end with"):
         source_files(tmp_path)
+
+
+def test_links_that_leave_the_folder_are_refused(tmp_path: Path) -> None:
+    outside = write(tmp_path / "secret.jsonl", lines({"text": "a", "label": "1"}))
+    folder = tmp_path / "ads"
+    (folder / "part").mkdir(parents=True)
+    write(folder / "part" / "a.jsonl", lines({"text": "a", "label": "1"}))
+    (folder / "b.jsonl").symlink_to("part/a.jsonl")
+    assert len(list(read_rows(folder, NO_LANGUAGE))) == 2
+    (folder / "c.jsonl").symlink_to(outside)
+    with pytest.raises(DataError, match=r"c\.jsonl is a link to .*secret\.jsonl, outside the folder"):
+        list(read_rows(folder, NO_LANGUAGE))
+
+
+def test_the_limit_counts_over_all_files(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl.gz"):
+        write(tmp_path / name, lines({"text": "a" * 80, "label": "1"}))
+    assert len(list(read_rows(tmp_path, NO_LANGUAGE, max_bytes=300))) == 2
+    with pytest.raises(DataError, match=r"b\.jsonl\.gz: the input holds more than 150 bytes"):
+        list(read_rows(tmp_path, NO_LANGUAGE, max_bytes=150))

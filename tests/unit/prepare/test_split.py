@@ -151,3 +151,49 @@ def test_seed_changes_the_split() -> None:
     rows = balanced(10, 10)
     assert assign(rows, CONFIG, 1) == assign(rows, CONFIG, 1)
     assert assign(rows, CONFIG, 1) != assign(rows, CONFIG, 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 3), st.integers(2, 8), st.integers(3, 30), st.integers(1, 3))
+def test_new_rows_hardly_move_the_old_ones(seed: int, labels: int, clusters: int, new: int) -> None:
+    rows = balanced(labels, clusters)
+    before = assign(rows, CONFIG, seed)
+    added = [Row("0000", "en", f"new-{seed}-{number}") for number in range(new)]
+    after = assign(rows + added, CONFIG, seed)[: len(rows)]
+    moved = sum(one != other for one, other in zip(before, after, strict=True))
+    # A new row makes room for 0.15 + 0.10 rows of its label, and comes between those of its language and the others.
+    assert moved <= 3 * new
+    others = [place for place, row in enumerate(rows) if row.label != "0000"]
+    assert [before[place] for place in others] == [after[place] for place in others]
+
+
+DAYS = [f"2026-03-{day:02d}" for day in range(1, 29)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from(DAYS)), min_size=1, max_size=80), st.integers(0, 3))
+def test_by_date_every_test_cluster_begins_after_training(pairs: list[tuple[int, str]], seed: int) -> None:
+    rows = [Row("1", "en", f"c{cluster}", date) for cluster, date in pairs]
+    config = SplitConfig(by="date", validation=0.1, test=0.2)
+    sides = assign(rows, config, seed)
+    begins: dict[str, str] = {}
+    for row in rows:
+        begins[row.cluster] = min(row.date, begins.get(row.cluster, row.date))
+    of = {name: [begins[row.cluster] for row, side in zip(rows, sides, strict=True) if side == name] for name in SPLITS}
+    if of["test"]:
+        assert max(of["train"] + of["validation"], default="") < min(of["test"])
+    if of["validation"]:
+        assert max(of["train"], default="") < min(of["validation"])
+    assert {row.cluster: side for row, side in zip(rows, sides, strict=True)} == dict(
+        zip((row.cluster for row in rows), sides, strict=True)
+    )
+
+
+def test_by_date_the_shares_are_met_where_dates_are_fine_enough() -> None:
+    rows = [
+        Row(str(number % 7), "en", f"c{number}", f"2026-{1 + number // 28 % 12:02d}-{1 + number % 28:02d}")
+        for number in range(336)
+    ]
+    found = shares(assign(rows, SplitConfig(by="date", validation=0.1, test=0.2), 17))
+    assert found["test"] == pytest.approx(0.2, abs=0.01)
+    assert found["validation"] == pytest.approx(0.1, abs=0.01)

@@ -21,6 +21,7 @@ from jobtuner.config import (
 )
 from jobtuner.contracts import PreparedData
 from jobtuner.errors import DataError, StorageError, TaxonomyError
+from jobtuner.prepare.card_charts import CHARTS
 from jobtuner.prepare.stage import run
 from jobtuner.records import Example, read_jsonl
 from jobtuner.taxonomy import Taxonomy, builtin_taxonomy
@@ -89,6 +90,8 @@ def test_generated_ads_become_splits(tmp_path: Path) -> None:
         "duplicates.jsonl",
         "taxonomy.json",
         "card.md",
+        "card.html",
+        *CHARTS,
         "contract.json",
     }
     assert PreparedData.load(data.folder) == data

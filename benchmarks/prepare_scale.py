@@ -1,0 +1,176 @@
+"""Claim: prepare takes a million ads in minutes, at a cost that grows with their number, and resumes after a kill.
+
+First, in one process tree and on the same ads: the straightforward path (`datasets.map` for cleaning, one `datasketch`
+MinHash an ad into a `MinHashLSH`, a query an ad) against `prepare` as a whole, which also checks, splits, writes and
+reports. Then `prepare` alone at ten times as many ads: seconds, peak memory over all its processes, and the exponent of
+the cost between the two sizes. Processor seconds are told too: where the machine has other work, they are what counts.
+With --kill the larger run is killed with SIGKILL in the middle and started again.
+
+    .venv/bin/python benchmarks/prepare_scale.py [--ads 100000] [--times 10] [--workers 2] [--kill] [--only ours]
+
+`datasketch` must be installed for the comparison.
+"""
+
+import argparse
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from jobtuner.clean import clean_text
+from jobtuner.config import Columns, Config, DataConfig
+from jobtuner.contracts import PreparedData
+from jobtuner.prepare.shingles import normalise
+from jobtuner.prepare.stage import run
+
+try:
+    from prepare_ads import write
+except ModuleNotFoundError:  # imported as benchmarks.prepare_scale
+    from benchmarks.prepare_ads import write
+
+_CHILD = "--child"
+
+
+def main() -> None:
+    """Print seconds, memory, ratio and exponent."""
+    options = _options()
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="prepare-scale-") as name:
+        folder = Path(name)
+        small = _ads(folder, options.ads)
+        ours = _ours(small, options.workers)
+        _tell(options.ads, *ours)
+        if options.only != "ours":
+            clock, processor = _straightforward(small)
+            print(f"straightforward path: {clock:.1f} s ({processor:.1f} processor seconds) for {options.ads:,} ads")
+            print(
+                f"ratio: {clock / ours[0]:.1f} by the clock, {processor / ours[1]:.1f} by processor seconds", flush=True
+            )
+        if options.times > 1:
+            small.unlink()
+            large = _ads(folder, options.ads * options.times)
+            bigger = _ours(large, options.workers, options.kill)
+            _tell(options.ads * options.times, *bigger)
+            exponents = [math.log(bigger[place] / ours[place]) / math.log(options.times) for place in (0, 1)]
+            print(f"exponent of the cost: {exponents[0]:.2f} by the clock, {exponents[1]:.2f} by processor seconds")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ads", type=int, default=100_000)
+    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=None)
+    parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--only", choices=["ours"])
+    parser.add_argument("--folder", default=None, help="where the ads and the results are written")
+    return parser.parse_args()
+
+
+def _ads(folder: Path, count: int) -> Path:
+    path = folder / f"{count}.jsonl"
+    write(path, count)
+    print(f"{count:,} ads, {path.stat().st_size / 1e6:,.0f} MB", flush=True)
+    return path
+
+
+def _tell(ads: int, seconds: float, processor: float, memory: float, data: PreparedData) -> None:
+    kept = sum(data.counts[name] for name in ("train", "validation", "test"))
+    print(
+        f"ours: {seconds:.1f} s ({processor:.1f} processor seconds) for {ads:,} ads, {ads / seconds:,.0f} ads/s, "
+        f"peak memory {memory / 1e9:.2f} GB; "
+        f"{data.counts['duplicates']:,} duplicates, {data.counts['rejected']:,} rejected, {kept:,} kept",
+        flush=True,
+    )
+
+
+def _ours(source: Path, workers: int | None, kill: bool = False) -> tuple[float, float, float, PreparedData]:
+    """Seconds by the clock and of processors, peak of the memory of all processes in bytes, and the result."""
+    out = source.with_suffix(".out")
+    command = [sys.executable, __file__, _CHILD, str(source), str(out), str(workers or 0)]
+    environment = {**os.environ, "JOBTUNER_CACHE": str(source.with_suffix(".cache"))}
+    started, used = time.perf_counter(), _processor_seconds(resource.RUSAGE_CHILDREN)
+    child = subprocess.Popen(command, env=environment)
+    memory = _Memory(child.pid)
+    if kill:
+        parts = source.with_suffix(".cache") / "parts"
+        rows = sum(1 for _ in source.open("rb"))
+        while len(list(parts.glob("*/part-*.arrow"))) < rows // 20_000 and child.poll() is None:  # half of the parts
+            time.sleep(0.5)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        print(f"killed after {time.perf_counter() - started:.1f} s", flush=True)
+        started, used = time.perf_counter(), _processor_seconds(resource.RUSAGE_CHILDREN)
+        child = subprocess.Popen(command, env=environment)
+        memory = _Memory(child.pid)
+    if child.wait() != 0:
+        raise SystemExit("prepare failed")
+    used = _processor_seconds(resource.RUSAGE_CHILDREN) - used
+    return time.perf_counter() - started, used, memory.peak, PreparedData.load(out)
+
+
+def _processor_seconds(who: int) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
+
+
+class _Memory:
+    """Watches the resident memory of a process and its children, twice a second."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak = 0.0
+        self._root = psutil.Process(pid)
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while self._root.is_running() and self._root.status() != psutil.STATUS_ZOMBIE:
+            total = 0
+            for process in (self._root, *self._root.children(recursive=True)):
+                try:
+                    total += process.memory_info().rss
+                except psutil.Error:
+                    continue
+            self.peak = max(self.peak, total)
+            time.sleep(0.5)
+
+
+def _child(source: str, out: str, workers: str) -> None:
+    data = DataConfig(input=source, columns=Columns(id="id"), workers=int(workers) or None)
+    Path(out).mkdir()
+    run(Config(name="scale", data=data), {}, Path(out))
+
+
+def _straightforward(source: Path) -> tuple[float, float]:
+    """Cleaning by `datasets.map`, near-duplicates by `datasketch`, as their documentation shows it."""
+    import datasets
+    from datasketch import MinHash, MinHashLSH
+
+    config = Config(name="scale")
+    datasets.disable_caching()
+    datasets.disable_progress_bars()
+    started, used = time.perf_counter(), _processor_seconds(resource.RUSAGE_SELF)
+    rows = datasets.load_dataset("json", data_files=str(source), split="train", cache_dir=str(source.parent / "hf"))
+    rows = rows.map(lambda row: {"text": clean_text(row["text"], config.clean).text})
+    index = MinHashLSH(threshold=config.deduplicate.threshold, num_perm=config.deduplicate.permutations)
+    length, found = config.deduplicate.shingle, 0
+    for place, text in enumerate(rows["text"]):
+        normal = normalise(text)
+        signature = MinHash(num_perm=config.deduplicate.permutations)
+        signature.update_batch([normal[at : at + length].encode() for at in range(max(1, len(normal) - length + 1))])
+        found += bool(index.query(signature))
+        index.insert(place, signature, check_duplication=False)
+    print(f"straightforward path: {found:,} ads resemble an earlier one", flush=True)
+    return time.perf_counter() - started, _processor_seconds(resource.RUSAGE_SELF) - used
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and sys.argv[1] == _CHILD:
+        _child(*sys.argv[2:])
+    else:
+        main()

@@ -1,0 +1,78 @@
+"""What the data card tells, in numbers and short texts."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jobtuner.prepare.leakage import Leakage
+from jobtuner.prepare.sources import Rejected
+from jobtuner.taxonomy import Taxonomy
+
+__all__ = ["CardFacts", "Cleaning", "Cluster", "Pair", "SplitFacts"]
+
+
+@dataclass(slots=True)
+class Cleaning:
+    """What cleaning and label resolution changed, over all rows."""
+
+    masked: Counter[str] = field(default_factory=Counter)
+    """Kind of personal data to the places that were replaced."""
+    rows_masked: int = 0
+    html: int = 0
+    cut: int = 0
+    padded_labels: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFacts:
+    """One split in numbers."""
+
+    languages: Counter[str]
+    labels: Counter[str]
+    lengths: Sequence[int]
+    """Characters of each text, in ascending order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster of more than one row."""
+
+    name: str
+    rows: int
+    text: str
+    """One of its texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A test row and the most similar training row."""
+
+    similarity: float
+    test: str
+    """Id and beginning of the text."""
+    train: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CardFacts:
+    """All that the card tells."""
+
+    source: str
+    """"generated", or the input URI."""
+    counts: Mapping[str, int]
+    """As in `contracts.PreparedData`."""
+    splits: Mapping[str, SplitFacts]
+    rejected: Counter[str]
+    """Rows by kind of the reason."""
+    first_rejected: Mapping[str, Rejected]
+    """The first row of each kind."""
+    cleaning: Cleaning
+    taxonomy: Taxonomy
+    cluster_sizes: Counter[int]
+    """Rows in a cluster to the number of such clusters."""
+    largest: Sequence[Cluster]
+    near_duplicates: float
+    """Similarity from which rows are in one cluster."""
+    leakage: Leakage
+    nearest: Sequence[Pair]
+    """The most similar pairs of test and training."""

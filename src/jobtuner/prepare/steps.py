@@ -1,0 +1,68 @@
+"""What happens to the rows of a part before they meet the other parts: each step changes the rows it is given.
+
+A step knows nothing but its rows and its settings, so that parts can be worked on in any order, process or pod.
+"""
+
+import json
+from collections.abc import Sequence
+
+from jobtuner.clean import clean_text
+from jobtuner.config import CleanConfig, Config, DeduplicateConfig
+from jobtuner.prepare.deduplicate import text_key
+from jobtuner.prepare.labels import LabelResolver
+from jobtuner.prepare.parts import PartRow, reject
+from jobtuner.prepare.rules import check_rules
+from jobtuner.prepare.shingles import normalise, signatures
+from jobtuner.progress import Bar
+from jobtuner.taxonomy import Taxonomy
+
+__all__ = ["preprocess", "sign", "validate", "work"]
+
+
+def work(rows: Sequence[PartRow], config: Config, taxonomy: Taxonomy, bar: Bar | None = None) -> None:
+    """All steps of a part, one after the other."""
+    preprocess(rows, config, taxonomy, bar)
+    validate(rows, config)
+    sign(rows, config.deduplicate, config.seed)
+
+
+def preprocess(rows: Sequence[PartRow], config: Config, taxonomy: Taxonomy, bar: Bar | None = None) -> None:
+    """Give every usable row clean text and the taxonomy's code as label; reject rows with neither."""
+    resolver = LabelResolver(
+        taxonomy, config.data.label_by, hints=0
+    )  # `merge` gives the hints: here they would depend on the part
+    for row in rows:
+        if not row["kind"]:
+            _preprocess_row(row, config.clean, resolver)
+        if bar is not None:
+            bar.advance()
+
+
+def _preprocess_row(row: PartRow, config: CleanConfig, resolver: LabelResolver) -> None:
+    padded = resolver.padded
+    code, kind, reason = resolver.resolve(row["label"], row["language"])
+    if code is None:
+        reject(row, kind, reason)
+        return
+    result = clean_text(row["text"], config)
+    if len(result.text) < config.min_chars:
+        short = f"{len(result.text)} characters after cleaning, at least {config.min_chars} are needed"
+        reject(row, "text too short", f"text too short: {short}")
+        return
+    row["text"], row["label"] = result.text, code
+    row["html"], row["cut"], row["padded"] = result.was_html, result.was_cut, resolver.padded > padded
+    row["masked"] = json.dumps(result.masked, sort_keys=True) if result.masked else ""
+
+
+def validate(rows: Sequence[PartRow], config: Config) -> None:
+    """Reject rows that break one of `data.rules` that can be told from the row alone."""
+    check_rules([row for row in rows if not row["kind"]], config.data.rules)
+
+
+def sign(rows: Sequence[PartRow], config: DeduplicateConfig, seed: int) -> None:
+    """Give every usable row what duplicates are found by: the key and the MinHash signature of its text."""
+    usable = [row for row in rows if not row["kind"]]
+    texts = [normalise(row["text"]) for row in usable]
+    matrix = signatures(texts, config.shingle, config.permutations, seed).astype("<u4")
+    for row, text, signature in zip(usable, texts, matrix, strict=True):
+        row["key"], row["signature"] = text_key(text), signature.tobytes()
