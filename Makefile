@@ -25,13 +25,14 @@ PYTEST    = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-l
 TFOFFLINE ?= ../shared/tools/terraform-offline/tfoffline
 KUBECHECK ?= ../shared/tools/kube-offline/kubecheck
 SCANNERS  := .venv-scanners
+VLLM      := .venv-vllm
 CHECKOV   ?= $(wildcard $(SCANNERS)/bin/checkov)
 HADOLINT  ?= $(wildcard $(SCANNERS)/bin/hadolint)
 export TFOFFLINE KUBECHECK CHECKOV HADOLINT
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-slow test-vllm test-gpu test-cluster lint type format check compile golden bench gpu-bench \
-	terraform-check cluster-env manifests manifests-check images sbom pin-images kind-up lock lock-scanners clean
+	terraform-check cluster-env manifests manifests-check images sbom pin-images kind-up lock lock-scanners lock-vllm clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,8 +62,17 @@ test: setup  ## Run the fast tests, one full local pipeline run among them
 test-slow: setup  ## Run the tests that take minutes
 	@$(PYTEST) -m slow $(ARGS)
 
-test-vllm: setup  ## Run the tests that need the vLLM serving environment
-	@$(BIN)/pytest -m vllm $(ARGS)
+test-vllm: $(VLLM)/.ready  ## Run the tests against a real vLLM engine on the CPU (makes .venv-vllm)
+	@JOBTUNER_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(BIN)/pytest -m vllm $(ARGS)
+
+# vLLM wants an older transformers: an environment of its own. Its torch is the CPU build, which pip must be told of
+# (PIP_FIND_LINKS or an extra index) where it is not the default one.
+$(VLLM)/.ready: requirements/vllm.lock | setup
+	@test -x $(VLLM)/bin/python || $(BIN)/python -m venv $(VLLM)
+	@echo "Installing the pinned vLLM engine"
+	@VIRTUAL_ENV=$(CURDIR)/$(VLLM) $(call uv) pip install --quiet $(TORCH)+cpu
+	@VIRTUAL_ENV=$(CURDIR)/$(VLLM) $(call uv) pip install --quiet --require-hashes --no-deps -r requirements/vllm.lock
+	@touch $@
 
 test-gpu: setup  ## Run the tests that need a CUDA device
 	@$(BIN)/pytest -m gpu $(ARGS)
@@ -166,6 +176,10 @@ lock: setup  ## Resolve requirements/main.in anew into main.lock, with hashes
 
 lock-scanners: setup  ## Resolve requirements/scanners.in anew into scanners.lock, with hashes
 	@$(call uv) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/scanners.in -o requirements/scanners.lock
+
+lock-vllm: setup  ## Resolve requirements/vllm.in anew into vllm.lock, with hashes
+	@{ echo "$(TORCH)+cpu"; cat requirements/vllm.in; } > $(VENV)/all.in
+	@$(call uv) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package torch --no-emit-package torchvision --no-emit-package torchaudio --no-emit-package torchcodec $(VENV)/all.in -o requirements/vllm.lock
 
 clean:  ## Remove outputs and caches (not .venv)
 	@rm -rf outputs build .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info

@@ -10,8 +10,8 @@ __all__ = ["resolve"]
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def resolve(recipe: str, overrides: dict[str, Any], run: dsl.Output[dsl.Artifact]) -> None:
+def resolve(recipe: str, overrides: dict[str, Any], run: dsl.Output[dsl.Artifact], pipeline_run: str = "") -> None:
     """Call `jobtuner.run.resolve`."""
     from jobtuner.run import resolve
 
-    resolve(recipe, overrides, run.path)
+    resolve(recipe, overrides, run.path, pipeline_run)

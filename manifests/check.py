@@ -41,6 +41,7 @@ __all__ = [
     "render",
     "tool",
     "unexcused",
+    "with_model",
     "with_tasks",
 ]
 
@@ -175,12 +176,30 @@ def _title(overlay: str, features: tuple[str, ...]) -> str:
     return "+".join([overlay, *features])
 
 
+def with_model(overlay: str) -> str:
+    """A rendered overlay whose models the pipeline deploys, with what a deployment makes."""
+    from jobtuner.config import KServeConfig
+    from jobtuner.deploy.manifest import PROFILES, ServedModel, inference_service
+
+    settings = KServeConfig(max_replicas=3 if "ScaledObject" in overlay else 1)
+    made = inference_service(
+        settings.name,
+        settings.namespace,
+        ServedModel(f"{settings.models}/example/model"),
+        PROFILES[settings.profile],
+        replicas=settings.max_replicas,
+        fingerprint="example",
+    )
+    return yaml.safe_dump_all([*documents(overlay), made], sort_keys=False)
+
+
 def _write_all(folder: Path) -> dict[str, Path]:
     """Render everything into a folder; name of the combination → file."""
 
     def write(combination: tuple[str, tuple[str, ...]]) -> tuple[str, Path]:
         path = folder / f"{_title(*combination)}.yaml"
-        path.write_text(render(*combination), encoding="utf-8")
+        text = render(*combination)
+        path.write_text(with_model(text) if "pipeline-deploy" in combination[1] else text, encoding="utf-8")
         return _title(*combination), path
 
     with ThreadPoolExecutor(max_workers=2) as pool:

@@ -48,7 +48,7 @@ elif ((${#missing[@]} < ${#all[@]})); then
   exit 1
 fi
 
-admin=$(random)
+admin=$(random) llm_key=$(random)
 pipelines_id=pipelines pipelines_key=$(random) serving_id=serving serving_key=$(random)
 make jobtuner jobtuner-minio root-user=root-jobtuner "root-password=$(random)"
 make jobtuner jobtuner-s3-users "pipelines-id=$pipelines_id" "pipelines-key=$pipelines_key" "serving-id=$serving_id" \
@@ -56,8 +56,9 @@ make jobtuner jobtuner-s3-users "pipelines-id=$pipelines_id" "pipelines-key=$pip
 make jobtuner jobtuner-postgres "password=$(random)"
 make jobtuner jobtuner-mlflow "admin-password=$admin" "flask-secret-key=$(random)"
 make jobtuner-pipelines jobtuner-credentials "AWS_ACCESS_KEY_ID=$pipelines_id" "AWS_SECRET_ACCESS_KEY=$pipelines_key" \
-  MLFLOW_TRACKING_USERNAME=admin "MLFLOW_TRACKING_PASSWORD=$admin" ${HF_TOKEN:+"HF_TOKEN=$HF_TOKEN"}
+  MLFLOW_TRACKING_USERNAME=admin "MLFLOW_TRACKING_PASSWORD=$admin" \
+  "JOBTUNER_ENDPOINT_KEY=$llm_key" ${HF_TOKEN:+"HF_TOKEN=$HF_TOKEN"}
 # KServe's storage initializer takes the address from the Secret's annotations.
 annotations='"serving.kserve.io/s3-endpoint":"jobtuner-s3.jobtuner.svc.cluster.local:9000","serving.kserve.io/s3-usehttps":"0","serving.kserve.io/s3-region":"us-east-1","serving.kserve.io/s3-usevirtualbucket":"0"' \
-  make jobtuner-serving jobtuner-credentials "AWS_ACCESS_KEY_ID=$serving_id" "AWS_SECRET_ACCESS_KEY=$serving_key" "VLLM_API_KEY=$(random)"
+  make jobtuner-serving jobtuner-credentials "AWS_ACCESS_KEY_ID=$serving_id" "AWS_SECRET_ACCESS_KEY=$serving_key" "VLLM_API_KEY=$llm_key"
 gateway_keys

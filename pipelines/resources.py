@@ -38,6 +38,17 @@ class Need:
 NEEDS = {
     # pydantic and MLflow's client: 0.4 GiB. Not repeated: it opens the run that the others are recorded in.
     "resolve": Need(cpu="500m", memory="1Gi", memory_limit="2Gi", hours=0.5, retries=0),
+    # As resolve; it ends that run.
+    "finish": Need(cpu="500m", memory="1Gi", memory_limit="2Gi", hours=0.5),
+    # Rows pass through one by one; what is written counts as page cache.
+    "split": Need(cpu="500m", memory="1Gi", memory_limit="4Gi", hours=2),
+    # Eight requests of 16 ads under way, and their answers. A million ads at 10 a second and shard are 28 h for one of
+    # them, 3.5 h for each of eight. A retry asks the shard anew: its finished parts were in the pod.
+    "ask-shard": Need(cpu="500m", memory="1Gi", memory_limit="2Gi", hours=12),
+    "join": Need(cpu="500m", memory="1Gi", memory_limit="4Gi", hours=2),
+    # A window of the log and the reference, some 10,000 rows each, and a domain classifier: 1 GiB with libraries.
+    # A second look would count a drifted window twice: not repeated.
+    "monitor": Need(cpu="1", memory="2Gi", memory_limit="8Gi", hours=1, retries=0),
     # A million ads × 2 kB = 2 GiB, their shingles for near-duplicates as much again. Long ads take three times that.
     "prepare": Need(cpu="2", memory="4Gi", memory_limit="12Gi", hours=4),
     # Runs beside "train": 3 + 4 CPUs and 8 + 16 GiB fit on one node. A million ads × 100 terms × 12 bytes = 1.1 GiB,
@@ -47,13 +58,14 @@ NEEDS = {
     # cache, through which a 7 B base of 15.2 GB is read. A retry goes on from the last checkpoint.
     "train": Need(cpu="4", memory="16Gi", memory_limit="24Gi", hours=24, model=True, retries=5),
     "evaluate": Need(cpu="4", memory="16Gi", memory_limit="24Gi", hours=8, model=True),
-    # Merged in float32 on the GPU (7.6 B × 4 bytes = 28 GiB: not an L4) and written in shards of 5 GB. Without a GPU
-    # the limit holds 2.5 B × 4 bytes = 9.3 GiB, twice.
+    # Merged in bfloat16 on the GPU (7.6 B × 2 bytes = 14.2 GiB: an L4 has 22.5) and written in shards of 5 GB. Without
+    # a GPU, or where it is too small, in memory: the limit holds 4.5 B × 2 bytes = 8.4 GiB, twice, and torch.
     "export": Need(cpu="4", memory="16Gi", memory_limit="24Gi", hours=4, model=True),
     # A champion of other data is asked anew there: that runs the language model.
     "register": Need(cpu="4", memory="16Gi", memory_limit="24Gi", hours=8, model=True),
-    # It serves once, for the smoke test: 0.5 B × 4 bytes = 1.8 GiB and torch.
-    "deploy": Need(cpu="2", memory="4Gi", memory_limit="16Gi", hours=1),
+    # It serves once, for the smoke test: 0.5 B × 4 bytes = 1.8 GiB and torch. On a cluster it uploads (15 GB at 50 MB/s
+    # 5 min) and waits: canary, place and way back 25 min each (deploy.kserve.ready_seconds), as long for another one's.
+    "deploy": Need(cpu="2", memory="4Gi", memory_limit="16Gi", hours=3, retries=1),
 }
 
 

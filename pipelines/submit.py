@@ -1,27 +1,22 @@
-"""A run of the pipeline on a Kubeflow cluster."""
+"""A run of the training pipeline on a Kubeflow cluster."""
 
-import contextlib
-import io
-import os
 import tempfile
-import urllib.error
-import urllib.request
-import warnings
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from jobtuner.config import load_config, recipe_names
+from jobtuner.config import Config, load_config, recipe_names
 from jobtuner.errors import ConfigError, DeployError
 from pipelines.compile import compile_pipeline
+from pipelines.connection import connection, quiet
 from pipelines.resources import CPU_NODES, Nodes
 
-__all__ = ["ENDPOINT_VARIABLE", "SERVICE_ACCOUNT", "TOKEN_VARIABLE", "submit"]
+__all__ = ["SERVICE_ACCOUNT", "checked_recipe", "submit", "watch_run"]
 
-ENDPOINT_VARIABLE = "KF_PIPELINES_ENDPOINT"
-TOKEN_VARIABLE = "KF_PIPELINES_TOKEN"  # noqa: S105 the name of a variable
 SERVICE_ACCOUNT = "jobtuner-pipeline"
 """The tasks' own: manifests/ give it its rights in the cluster, Terraform those in the cloud."""
-_TIMEOUT = 10.0  # seconds for the first answer
+_POLL = 15.0  # seconds between two looks at a run that takes hours
+_ENDED = {"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"}
 
 
 def submit(
@@ -51,72 +46,66 @@ def submit(
         ConfigError: wrong recipe, override or endpoint; nothing has been sent.
         DeployError: the API is not reachable or refused the run.
     """
+    config = checked_recipe(recipe, overrides)
+    with connection(endpoint, namespace) as (client, host), tempfile.TemporaryDirectory() as folder:
+        package = compile_pipeline(Path(folder) / "training.yaml", nodes)
+        with quiet():
+            made = client.create_run_from_pipeline_package(
+                namespace=namespace,
+                pipeline_file=str(package),
+                arguments={"recipe": recipe, "overrides": dict(overrides)},
+                experiment_name=config.register_.experiment if experiment is None else experiment,
+                run_name=config.name if run_name is None else run_name,
+                service_account=service_account,
+            )
+    return f"{host}/#/runs/details/{made.run_id}"
+
+
+def checked_recipe(recipe: str, overrides: Mapping[str, str]) -> Config:
+    """The config that a cluster will make of a recipe.
+
+    Raises:
+        ConfigError: the recipe or an override is wrong, or the recipe is a file of this machine.
+    """
     if recipe not in recipe_names() and Path(recipe).exists():
         raise ConfigError(
             f"{recipe} is a file on this machine, which the cluster cannot read. Name a built-in recipe "
             f"({', '.join(recipe_names())}) and give what differs with --set."
         )
-    config = load_config(recipe, overrides)
-    host, token = _host(endpoint), os.environ.get(TOKEN_VARIABLE)
-    _check_reachable(host, token)
-    with tempfile.TemporaryDirectory() as folder:
-        package = compile_pipeline(Path(folder) / "training.yaml", nodes)
-        run_id = _create(
-            host,
-            token,
-            namespace,
-            pipeline_file=str(package),
-            arguments={"recipe": recipe, "overrides": dict(overrides)},
-            experiment_name=config.register_.experiment if experiment is None else experiment,
-            run_name=config.name if run_name is None else run_name,
-            service_account=service_account,
-        )
-    return f"{host}/#/runs/details/{run_id}"
+    return load_config(recipe, overrides)
 
 
-def _create(host: str, token: str | None, namespace: str | None, **run: object) -> str:
-    import kfp
-    import kfp_server_api
-    import urllib3
+def watch_run(
+    link: str,
+    tell: Callable[[str], None],
+    *,
+    endpoint: str | None = None,
+    namespace: str | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Tell every change of a run's state until it has ended.
 
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # kfp prints links of its own
-            warnings.simplefilter(
-                "ignore", FutureWarning
-            )  # "works with Kubeflow Pipelines 2 only": so does this project
-            client = kfp.Client(host=host, existing_token=token, namespace=namespace or "kubeflow")
-            return str(client.create_run_from_pipeline_package(namespace=namespace, **run).run_id)
-    except kfp_server_api.ApiException as error:
-        raise DeployError(
-            f"Kubeflow Pipelines at {host} refused the run: {error.status} {error.reason}. {error.body}"
-        ) from error
-    except urllib3.exceptions.HTTPError as error:
-        raise DeployError(f"The connection to Kubeflow Pipelines at {host} broke: {error}. Try again.") from error
+    Args:
+        link: as `submit` returned it.
+        tell: gets one line a change.
+        endpoint: as for `submit`.
+        namespace: as for `submit`.
+        sleep: waits between two looks; tests give one that does not.
 
-
-def _host(endpoint: str | None) -> str:
-    host = endpoint if endpoint is not None else os.environ.get(ENDPOINT_VARIABLE, "")
-    if not host.startswith(("http://", "https://")):
-        raise ConfigError(
-            f"The Kubeflow Pipelines endpoint is '{host}'; a URL such as https://kubeflow.example.com/pipeline is "
-            f"needed. Give --endpoint or set {ENDPOINT_VARIABLE}. From inside the network: "
-            "kubectl -n kubeflow port-forward svc/ml-pipeline 8888, then http://127.0.0.1:8888."
-        )
-    return host.rstrip("/")
-
-
-def _check_reachable(host: str, token: str | None) -> None:
-    """Ask for the API's health first: kfp.Client would retry for half a minute and end with a trace."""
-    request = urllib.request.Request(f"{host}/apis/v2beta1/healthz")  # noqa: S310 http(s) only: see _host
-    if token:
-        request.add_header("Authorization", f"Bearer {token}")
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
-            answer.read()
-    except urllib.error.HTTPError as error:
-        hint = f"Set {TOKEN_VARIABLE} to a valid token." if error.code in {401, 403} else "Is this the API's address?"
-        raise DeployError(f"Kubeflow Pipelines at {host} answered {error.code} {error.reason}. {hint}") from error
-    except OSError as error:
-        raise DeployError(
-            f"Kubeflow Pipelines at {host} is not reachable: {error}. Check the address, the VPN or the port-forward."
-        ) from error
+    Raises:
+        DeployError: the run failed or was cancelled, or the API is not reachable.
+    """
+    started, last = time.monotonic(), ""
+    with connection(endpoint, namespace) as (client, _):
+        while True:
+            found = client.get_run(link.rpartition("/")[2])
+            state = str(found.state or "PENDING")
+            if state != last:
+                tell(f"{state}, after {(time.monotonic() - started) / 60:.0f} min")
+                last = state
+            if state in _ENDED:
+                break
+            sleep(_POLL)
+    if state in {"FAILED", "CANCELED"}:
+        message = getattr(found.error, "message", None) or "its tasks' logs say why"
+        raise DeployError(f"The run ended as {state}: {message}. {link}")

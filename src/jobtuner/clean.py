@@ -3,18 +3,22 @@
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html.parser import HTMLParser
 
 import ftfy
 
 from jobtuner.config import CleanConfig
+from jobtuner.names import name_masker
 from jobtuner.personal_data import mask_personal_data
 
 __all__ = [
     "Cleaned",
     "clean_text",
     "cut_at_word",
+    "drop_lines",
     "html_to_text",
+    "line_key",
     "normalise_space",
     "repair_encoding",
 ]
@@ -48,7 +52,7 @@ class Cleaned:
 
     text: str
     masked: dict[str, int] = field(default_factory=dict)
-    """Kind of personal data (`personal_data.KINDS`) to the number of places that were replaced."""
+    """Kind of personal data (`personal_data.KINDS`, and NAME) to the number of places that were replaced."""
     was_html: bool = False
     was_cut: bool = False
 
@@ -58,10 +62,13 @@ def clean_text(text: str, config: CleanConfig) -> Cleaned:
     repaired = repair_encoding(text)
     plain = html_to_text(repaired)
     was_html = plain != repaired
-    plain = normalise_space(plain)
+    plain = drop_lines(normalise_space(plain), config.repeated_lines, _boilerplate(tuple(config.boilerplate)))
     masked: dict[str, int] = {}
     if config.personal_data:
         plain, masked = mask_personal_data(plain)
+    if config.names is not None:
+        plain, count = name_masker(config.names).mask(plain)
+        masked = masked | ({"NAME": count} if count else {})
     short = cut_at_word(plain, config.max_chars)
     return Cleaned(short, masked, was_html, was_cut=short != plain)
 
@@ -153,6 +160,45 @@ def normalise_space(text: str) -> str:
     """One space between words, no space at the ends of lines, at most one empty line in a row."""
     lines = [" ".join(line.split()) for line in text.splitlines()]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def line_key(line: str) -> str:
+    """The form in which lines are compared: case folded, numbers as 0, one space for what is no letter or digit."""
+    return " ".join(_NO_WORD.sub(" ", _NUMBER.sub("0", line.casefold())).split())
+
+
+_NUMBER = re.compile(r"\d+")
+_NO_WORD = re.compile(r"[^\w]|_")
+_SHORTEST_REPEAT = 20
+"""Characters of a line from which its repetition is a mistake; below, it may be a list that says "yes" twice."""
+
+
+def drop_lines(text: str, repeated: bool, boilerplate: frozenset[str] = frozenset()) -> str:
+    """The text without lines that say what an earlier one says, and without boilerplate.
+
+    Args:
+        text: with normalised white space.
+        repeated: drop a line of at least `_SHORTEST_REPEAT` characters that occurred before, letter by letter.
+        boilerplate: `line_key` of lines to drop, wherever they stand.
+    """
+    if "\n" not in text and not boilerplate:
+        return text
+    seen: set[str] = set()
+    kept = []
+    for line in text.split("\n"):
+        if boilerplate and line and line_key(line) in boilerplate:
+            continue
+        if repeated and len(line) >= _SHORTEST_REPEAT:
+            if line in seen:
+                continue
+            seen.add(line)
+        kept.append(line)
+    return normalise_space("\n".join(kept)) if len(kept) <= text.count("\n") else text
+
+
+@lru_cache(maxsize=4)
+def _boilerplate(lines: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(filter(None, map(line_key, lines)))
 
 
 def cut_at_word(text: str, limit: int) -> str:

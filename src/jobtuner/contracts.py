@@ -6,6 +6,8 @@ reads it.
     prepare → PreparedData → baseline → BaselineModel ┐
                            → train    → TrainedModel  ┴→ evaluate → EvalReport → export → ExportedModel
     → register → ModelVersion → deploy → Deployment
+
+    monitor → MonitorReport, on a schedule of its own
 """
 
 import json
@@ -18,18 +20,22 @@ from jobtuner.errors import ContractError
 
 __all__ = [
     "CONTRACT_FILE",
+    "PARITY_FILE",
     "BaselineModel",
     "Contract",
     "Deployment",
     "EvalReport",
     "ExportedModel",
     "ModelVersion",
+    "MonitorReport",
     "PreparedData",
     "PreparedShard",
     "TrainedModel",
 ]
 
 CONTRACT_FILE = "contract.json"
+PARITY_FILE = "parity.jsonl"
+"""Of an exported model: id, text, language, label and the merged model's answer of each prompt of the parity check."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,8 +203,8 @@ class ModelVersion(Contract):
 class ExportedModel(Contract):
     """Merged weights ready to serve.
 
-    Files: parity.json, and model/ with config, safetensors, tokenizer, inference.json, taxonomy.json,
-    known_answers.json and baseline/.
+    Files: model/ (config, safetensors, tokenizer, inference.json, taxonomy.json, known_answers.json, baseline/),
+    adapter/ (PEFT, safetensors), parity.json, parity.jsonl (the prompts of the parity check with the merged answers).
     """
 
     model_fingerprint: str
@@ -209,10 +215,39 @@ class ExportedModel(Contract):
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment(Contract):
-    """An endpoint that passed its smoke test. Files: smoke_test.json, server.log."""
+    """An endpoint that passed its smoke test. Files: smoke_test.json, and of a local one server.log."""
 
     target: str
+    """local, kserve, or none: nothing was deployed, since the gate has not promoted the model."""
     url: str
+    """Empty where nothing was deployed."""
     model_version: str
     checks: list[dict[str, Any]]
     """One entry an ad asked: language, expected, answered, probability, valid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorReport(Contract):
+    """One look at a served model.
+
+    Files: report.html, report.json, decision.json, metrics.prom (Prometheus text format).
+    """
+
+    since: str
+    """Start of the window, ISO 8601."""
+    until: str
+    """End of the window, ISO 8601, not inside."""
+    rows: int
+    """Answers in the window."""
+    drifted: bool | None
+    """None: too few answers to say."""
+    drifted_tests: list[str]
+    """"scope/test" of each test that found drift, the farthest first."""
+    accuracy: float | None
+    """Of the corrected answers; None: too few."""
+    action: str
+    """"none", "watch", "wait", "ask" or "retrain"."""
+    retrain: bool
+    """Whether a training is to be started now."""
+    reasons: list[str]
+    """The decision in words."""

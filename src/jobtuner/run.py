@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from jobtuner.config import Config, load_config
 from jobtuner.errors import ConfigError, ContractError
 
-__all__ = ["HOME_VARIABLE", "Run", "home", "local_tracking_uri", "new_run_folder", "resolve"]
+__all__ = ["HOME_VARIABLE", "Run", "finish", "home", "local_tracking_uri", "new_run_folder", "resolve"]
 
 HOME_VARIABLE = "JOBTUNER_HOME"
 
@@ -79,26 +79,65 @@ class Run:
             ) from error
 
 
-def resolve(recipe: str, overrides: Mapping[str, Any], out: Path | str) -> Run:
+def resolve(recipe: str, overrides: Mapping[str, Any], out: Path | str, pipeline_run: str = "") -> Run:
     """Validate a recipe, open the tracked parent run and write both to `out`.
 
     Override values are YAML text, or the JSON values that a pipeline parameter holds.
 
     Where MLFLOW_RUN_ID is set that run becomes the parent (by `jobtuner run`), or the one it is nested in (by KFP's
-    MLflow plugin, which opens a run for each task).
+    MLflow plugin, which opens a run for each task); whoever opened it ends it. One that is opened here, `finish` ends:
+    on a cluster no process lives as long as the run.
+
+    Args:
+        recipe: name of a built-in recipe, or path of a YAML file.
+        overrides: dotted key to value.
+        out: folder for the result.
+        pipeline_run: Kubeflow's id of the run; "" elsewhere.
     """
     from jobtuner.tracking import connect
 
-    config = load_config(recipe, {key: _yaml_text(value) for key, value in overrides.items()})
+    config = _config(recipe, overrides)
     uri = local_tracking_uri()
     parent_id = os.environ.get("MLFLOW_RUN_ID")
     if not parent_id:
-        parent_id = connect(uri).open_run(config)
+        parent_id = connect(uri).open_run(config, pipeline_run)
     elif os.environ.get("MLFLOW_EXPERIMENT_ID"):  # the plugin sets it too; else nothing is to be asked
         parent_id = connect(uri).adopt_run(parent_id, config)
     run = Run(config, uri, parent_id)
     run.save(Path(out))
     return run
+
+
+def finish(recipe: str, overrides: Mapping[str, Any], pipeline_run: str, state: str, error: str | None = None) -> None:
+    """End the tracked parent run of a Kubeflow run, which `resolve` opened, and say how it went.
+
+    Args:
+        recipe: as for `resolve`.
+        overrides: as for `resolve`.
+        pipeline_run: as for `resolve`.
+        state: Kubeflow's word: SUCCEEDED, FAILED or CANCELLED.
+        error: Kubeflow's message.
+
+    Raises:
+        TrackingError: the tracker cannot be reached.
+    """
+    from jobtuner.progress import notice
+    from jobtuner.tracking import Status, connect
+
+    statuses: dict[str, Status] = {"SUCCEEDED": "FINISHED", "CANCELLED": "KILLED"}
+    try:
+        config = _config(recipe, overrides)
+    except ConfigError:
+        notice(f"Run {pipeline_run}: {state}. Its recipe was refused, so nothing was recorded.")
+        return
+    ended = connect(local_tracking_uri()).finish_pipeline(
+        config.register_.experiment, pipeline_run, statuses.get(state, "FAILED"), error or ""
+    )
+    notice(f"Run {pipeline_run}: {state}. " + (f"Recorded in {', '.join(ended)}." if ended else "It was not open."))
+
+
+def _config(recipe: str, overrides: Mapping[str, Any]) -> Config:
+    return load_config(recipe, {key: _yaml_text(value) for key, value in overrides.items()})
 
 
 def _yaml_text(value: Any) -> str:

@@ -29,6 +29,7 @@ from jobtuner.tracking import connect
 __all__ = [
     "CACHE_VARIABLE",
     "PARENT_RECORDS_VARIABLE",
+    "SCHEDULED",
     "STAGES",
     "Stage",
     "StageFunction",
@@ -89,9 +90,14 @@ STAGES: dict[str, Stage] = {
             contracts.ModelVersion,
             False,
         ),
-        Stage("deploy", ("prepare", "register", "export"), (*_COMMON, "deploy"), contracts.Deployment, False),
+        Stage("deploy", ("prepare", "register", "export"), (*_COMMON, "lora", "deploy"), contracts.Deployment, False),
     )
 }
+
+SCHEDULED: dict[str, Stage] = {
+    "monitor": Stage("monitor", (), (*_COMMON, "monitor"), contracts.MonitorReport, cached=False)
+}
+"""Stages that are no part of a training run: a schedule starts them."""
 
 
 def run_stage(
@@ -104,7 +110,7 @@ def run_stage(
     """Run one stage, or take its result from the cache.
 
     Args:
-        name: key of `STAGES`.
+        name: key of `STAGES` or of `SCHEDULED`.
         run: folder that `jobtuner.run.resolve` made: the config, and which tracked run this stage belongs to.
         inputs: output folder of each stage that this one reads, by stage name.
         out: folder for the result; made, or emptied, here.
@@ -210,9 +216,10 @@ def _tell(name: str, error: BaseException) -> None:
 
 
 def _stage(name: str) -> Stage:
-    if name not in STAGES:
-        raise ConfigError(f"There is no stage '{name}'. The stages are {', '.join(STAGES)}.")
-    return STAGES[name]
+    known = STAGES | SCHEDULED
+    if name not in known:
+        raise ConfigError(f"There is no stage '{name}'. The stages are {', '.join(known)}.")
+    return known[name]
 
 
 def _produce(

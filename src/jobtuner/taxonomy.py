@@ -138,6 +138,11 @@ class Taxonomy:
         text = json.dumps([self.level, rows], ensure_ascii=False, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @cached_property
+    def languages(self) -> list[str]:
+        """Languages that titles come in, sorted."""
+        return sorted({language for item in self.occupations.values() for language in item.titles})
+
     def resolve(self, label: str, language: str | None = None) -> str | None:
         """The code that a label of the input means: a code of this taxonomy's labels, or a title in any language.
 

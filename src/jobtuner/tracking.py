@@ -48,6 +48,9 @@ _KFP_TAGS = {  # tag names of KFP's own MLflow plugin (KEP-12862), so that its r
     "kfp.pipeline_id": "KFP_PIPELINE_ID",
     "kfp.pipeline_version_id": "KFP_PIPELINE_VERSION_ID",
 }
+_PIPELINE_TAG = "kfp.pipeline_run_id"
+_PARENT_TAG = "mlflow.parentRunId"
+_TAG_CHARS = 1000  # a message; the whole of it is in Kubeflow's own log
 _TRAINING = {"baseline", "train"}  # stages that fit to the prepared data; the others measure or check on it
 
 _WATCHED = {"train"}  # stages whose machine is recorded: the one that holds GPUs for hours
@@ -81,6 +84,9 @@ class RunStore(Protocol):
     def close(self, run_id: str, status: Status) -> None:
         """End a run."""
 
+    def find_open(self, experiment: str, tag: str, value: str) -> list[str]:
+        """Ids of the runs of an experiment that have this tag and have not ended; none where it does not exist."""
+
 
 @dataclass(frozen=True)
 class Tracker:
@@ -88,9 +94,15 @@ class Tracker:
 
     store: RunStore
 
-    def open_run(self, config: Config) -> str:
-        """Start the parent run of a pipeline run, with the whole recipe as parameters; return its id."""
-        run_id = self.store.open(config.register_.experiment, config.name, self._tags(config))
+    def open_run(self, config: Config, pipeline_run: str = "") -> str:
+        """Start the parent run of a pipeline run, with the whole recipe as parameters; return its id.
+
+        Args:
+            config: the recipe.
+            pipeline_run: Kubeflow's id of the run, by which `finish_pipeline` finds it again; "" elsewhere.
+        """
+        tags = self._tags(config) | ({_PIPELINE_TAG: pipeline_run} if pipeline_run else {})
+        run_id = self.store.open(config.register_.experiment, config.name, tags)
         self.store.log(run_id, Entry(params=recipe_parameters(config)))
         return run_id
 
@@ -118,6 +130,27 @@ class Tracker:
     def close_run(self, run_id: str, status: Status) -> None:
         """End the parent run."""
         self.store.close(run_id, status)
+
+    def finish_pipeline(self, experiment: str, pipeline_run: str, status: Status, error: str = "") -> list[str]:
+        """End the parent run of a Kubeflow run, and the stages of it that were killed; again does nothing.
+
+        Args:
+            experiment: where it was opened.
+            pipeline_run: as for `open_run`.
+            status: how the Kubeflow run ended.
+            error: what Kubeflow says of it.
+
+        Returns:
+            Ids of the parent runs that were ended.
+        """
+        parents = self.store.find_open(experiment, _PIPELINE_TAG, pipeline_run)
+        for parent in parents:
+            for child in self.store.find_open(experiment, _PARENT_TAG, parent):
+                self.store.close(child, "KILLED")
+            if error:
+                self.store.log(parent, Entry(tags={"pipeline.error": error[:_TAG_CHARS]}))
+            self.store.close(parent, status)
+        return parents
 
     @contextmanager
     def stage(self, name: str, run: Run, inputs: Mapping[str, Path], sections: Sequence[str] = ()) -> Iterator[Record]:
@@ -235,6 +268,16 @@ class MemoryRunStore:
     def close(self, run_id: str, status: Status) -> None:
         """End a run."""
         self._run(run_id).status = status
+
+    def find_open(self, experiment: str, tag: str, value: str) -> list[str]:
+        """Ids of the runs of an experiment that have this tag and have not ended."""
+        return [
+            run_id
+            for run_id, run in self.runs.items()
+            if run.experiment == experiment
+            and run.status == "RUNNING"
+            and {**run.tags, _PARENT_TAG: run.parent}.get(tag) == value
+        ]
 
     def _run(self, run_id: str) -> MemoryRun:
         if run_id not in self.runs:

@@ -18,6 +18,7 @@ from jobtuner.contracts import (
     EvalReport,
     ExportedModel,
     ModelVersion,
+    MonitorReport,
     PreparedData,
     TrainedModel,
 )
@@ -211,4 +212,14 @@ def _(contract: Deployment) -> Entry:
         metrics=_measurements({"asked": len(contract.checks), "valid": valid}, "checks"),
         tags={"endpoint.target": contract.target, "endpoint.url": contract.url},
         files=[contract.folder / "smoke_test.json"],
+    )
+
+
+@_entry.register
+def _(contract: MonitorReport) -> Entry:
+    measured = {"rows": contract.rows, "drifted_tests": len(contract.drifted_tests), "accuracy": contract.accuracy}
+    return Entry(
+        metrics=_measurements({**measured, "retrain": float(contract.retrain)}, "monitor"),
+        tags={"monitor.action": contract.action, "monitor.drifted": ", ".join(contract.drifted_tests)[:_TAG_CHARS]},
+        files=[contract.folder / name for name in ("report.html", "report.json", "decision.json")],
     )

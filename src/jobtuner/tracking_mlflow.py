@@ -219,6 +219,15 @@ class MlflowRunStore:
         with guarded(self._uri):
             self._client.set_terminated(run_id, status)
 
+    def find_open(self, experiment: str, tag: str, value: str) -> list[str]:
+        """Ids of the runs of an experiment that have this tag and have not ended; none where it does not exist."""
+        wanted = f"tags.`{tag}` = '{value}' AND attributes.status = 'RUNNING'"
+        with guarded(self._uri):
+            known = self._client.get_experiment_by_name(experiment)
+            if known is None:
+                return []
+            return [str(run.info.run_id) for run in self._client.search_runs([known.experiment_id], wanted)]
+
 
 def _data_input(use: DataUse) -> "DatasetInput":
     from mlflow.entities import Dataset, DatasetInput, InputTag

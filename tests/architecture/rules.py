@@ -181,15 +181,22 @@ def _targets(node: ast.stmt) -> list[str]:
 
 
 def component_is_one_import_and_one_call(module: Module) -> list[str]:
-    """A component's body is a docstring, one import from `jobtuner` and one call, with eight parameters at most."""
+    """A component's body is a docstring, one import from `jobtuner` and one call, with eight parameters at most.
+
+    The call's value may be returned, for a pipeline to branch or loop on.
+    """
     wrong = []
     for node in module.tree.body:
         if not isinstance(node, ast.FunctionDef) or "dsl.component" not in map(_decorator, node.decorator_list):
             continue
         shape = [type(item).__name__ for item in node.body]
-        calls = [item.value for item in node.body if isinstance(item, ast.Expr)]
+        calls = [item.value for item in node.body if isinstance(item, ast.Expr | ast.Return)]
         imports = [item for item in node.body if isinstance(item, ast.ImportFrom)]
-        if shape != ["Expr", "ImportFrom", "Expr"] or not isinstance(calls[-1], ast.Call):
+        if (
+            shape[:2] != ["Expr", "ImportFrom"]
+            or shape[2:] not in (["Expr"], ["Return"])
+            or not isinstance(calls[-1], ast.Call)
+        ):
             wrong.append(f"{node.name}: its body is {shape}")
         elif _top(imports[0].module or "") != "jobtuner" or len(imports[0].names) != 1:
             wrong.append(f"{node.name}: {ast.unparse(imports[0])}")

@@ -58,6 +58,10 @@ _GOOD = [
     ("jobtuner.scoring", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\n"),
     ("jobtuner.models", "def _f():\n    import torch\n    torch.load('x', weights_only=True)\n"),
     ("jobtuner.tasks", "from jobtuner.tasks.base import Task\n__all__ = ['Task', '__version__']\n_X = 1\n"),
+    (
+        "components.monitor",
+        _COMPONENT.format(parameters="a: str") + "    'Doc.'\n    from jobtuner.run import f\n    return f(a)\n",
+    ),
     ("jobtuner.cli.model", "def _f():\n    from jobtuner.serve.server import serve\n"),
 ]
 

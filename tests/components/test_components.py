@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from jobtuner.config import Config, load_config
-from jobtuner.contracts import Contract
+from jobtuner.contracts import Contract, MonitorReport
 from jobtuner.run import Run
-from jobtuner.stages import STAGES
-from jobtuner.tracking import connect
+from jobtuner.stages import SCHEDULED, STAGES
+from jobtuner.tracking import MemoryRunStore, connect
 from tests.pipelines.fakes.fake_stages import CONTRACTS
 
 _TRACKER = "memory://components"
@@ -94,4 +94,79 @@ def test_resolve_takes_text_and_the_numbers_of_a_json_parameter(
 
 def test_every_component_is_covered() -> None:
     files = {path.stem for path in Path(importlib.import_module("components").__path__[0]).glob("*.py")}
-    assert files == {"__init__", "image", "resolve", *STAGES}
+    batch = {"split", "ask_shard", "join"}
+    assert files == {"__init__", "image", "resolve", "finish", *batch, *STAGES, *SCHEDULED}
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [("SUCCEEDED", "FINISHED"), ("FAILED", "FAILED"), ("CANCELLED", "KILLED"), ("?", "FAILED")]
+)
+def test_finish_ends_the_run_that_resolve_opened(
+    state: str, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kfp.dsl import PipelineTaskFinalStatus
+
+    uri = f"memory://{tmp_path}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    _function("resolve")("smoke", {}, _Artifact(str(tmp_path / "one")), "kfp-1")
+    _function("resolve")("smoke", {}, _Artifact(str(tmp_path / "two")), "kfp-2")
+    store = connect(uri).store
+    assert isinstance(store, MemoryRunStore)
+    mine, other = (Run.load(tmp_path / name).parent_id for name in ("one", "two"))
+    killed = store.open_nested(mine, "train", {})
+    ended = store.open_nested(mine, "prepare", {})
+    store.close(ended, "FINISHED")
+    told = PipelineTaskFinalStatus(state, "job", "finish", 9, "a pod was evicted")
+    for _ in range(2):
+        _function("finish")("smoke", {}, "kfp-1", told)
+    found = {run_id: run.status for run_id, run in store.runs.items()}
+    assert found == {mine: status, other: "RUNNING", killed: "KILLED", ended: "FINISHED"}
+    assert store.runs[mine].tags["pipeline.error"] == "a pod was evicted"
+
+
+def test_finish_has_nothing_to_end_where_the_recipe_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from kfp.dsl import PipelineTaskFinalStatus
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"memory://{tmp_path}")
+    told = PipelineTaskFinalStatus("FAILED", "job", "finish", 9, "")
+    _function("finish")("smoke", {"no.such": "key"}, "kfp-1", told)
+    assert "Its recipe was refused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("retrain", [True, False])
+def test_the_watch_answers_with_a_bool(
+    retrain: bool, run: _Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stage(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> Contract:
+        (out_dir / "report.html").touch()
+        return MonitorReport(
+            folder=out_dir, fingerprint="f", since="s", until="u", rows=1, drifted=retrain, drifted_tests=[],
+            accuracy=None, action="retrain" if retrain else "none", retrain=retrain, reasons=[],
+        ).save()  # fmt: skip
+
+    module = types.ModuleType("jobtuner.monitor.stage")
+    module.run = stage  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert _function("monitor")(run=run, monitor=_Artifact(str(tmp_path / "monitor"))) is retrain
+
+
+def test_a_batch_by_its_components_is_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "ads.jsonl"
+    source.write_text("".join(json.dumps({"text": f"ad {number}"}) + "\n" for number in range(10)))
+    stand_in = (
+        "import json, pathlib, sys; source, target, _, url, *options = sys.argv[1:]; column = "
+        "options[options.index('--id-column') + 1]; rows = [json.loads(x) for x in open(source)]; "
+        "pathlib.Path(target).write_text(''.join(json.dumps([row[column], row['text'], url]) + chr(10) "
+        "for row in rows))"
+    )
+    monkeypatch.setattr("jobtuner.shards.ask_shard.__defaults__", ((sys.executable, "-c", stand_in),))
+    numbers = _function("split")(str(source), 3, _Artifact(str(tmp_path / "parts")))
+    shards = [_Artifact(str(tmp_path / f"answers-{number}")) for number in numbers]
+    for number, shard in enumerate(shards):
+        _function("ask_shard")(_Artifact(str(tmp_path / "parts")), float(number), "http://gateway", [], shard)
+    _function("join")(shards, str(tmp_path / "target"), _Artifact(str(tmp_path / "joined")))
+    lines = (tmp_path / "target" / "answers.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [[n, f"ad {n}", "http://gateway"] for n in range(10)]

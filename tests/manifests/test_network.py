@@ -47,6 +47,7 @@ _ALLOWED = {
     ("kfp", "store", 9000),
     ("mlflow", "postgres", 5432),
     ("task", "mlflow", 5000),
+    ("task", "gateway", 8080),
     ("kfp", "mlflow", 5000),
     ("task", "kfp", 8887),
     *((name, "dns", 53) for name in ("gateway", "mlflow", "postgres", "store", "setup", "task", "llm")),
@@ -120,6 +121,12 @@ def test_exactly_the_meant_flows_are_open(overlay: str, objects: Callable[..., l
 def test_scale_to_zero_lets_the_interceptor_in(objects: Callable[..., list[dict[str, Any]]]) -> None:
     policies = [item for item in objects("dev", "scale-to-zero") if item["kind"] == "NetworkPolicy"]
     assert ("keda", "llm", 8080) in set(_flows(policies))
+
+
+def test_pipeline_deploy_lets_tasks_ask_the_model(objects: Callable[..., list[dict[str, Any]]]) -> None:
+    policies = [item for item in objects("dev", "pipeline-deploy") if item["kind"] == "NetworkPolicy"]
+    also = {("task", "kfp", 8080), ("task", "llm", 8080)}
+    assert set(_flows(policies)) == _ALLOWED | also
 
 
 def test_no_range_of_addresses_holds_the_clouds_metadata_address(objects: Callable[..., list[dict[str, Any]]]) -> None:

@@ -3,7 +3,9 @@
 import json
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,23 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from jobtuner.monitor.decision import Decision, Memory
+from jobtuner.monitor.drift import Drift, Finding
+from jobtuner.monitor.metrics import exposition
+from jobtuner.monitor.quality import Quality
+from jobtuner.prediction_log.store import FINDINGS, LogStore
+from jobtuner.prediction_log.writer import PredictionLog
 from jobtuner.serve import gateway, middleware
 from jobtuner.serve.metrics import Metrics
+from jobtuner.serve.recorder import Recorder
 from jobtuner.serve.schemas import OccupationResult
+from jobtuner.statistics import Interval
 from manifests.check import FEATURES, OVERLAYS, ROOT, combinations, kubecheck, parts_of, tool
 from manifests.versions import IMAGES, image_lines, read_versions
 from pipelines.cluster import CREDENTIALS, SETTINGS, USER_ID
 from pipelines.resources import NEEDS
 from tests.manifests.mutations import MUTATIONS
+from tests.unit.serve.conftest import wait_until
 from tests.unit.serve.fakes import KeywordClassifier
 
 _GOLDEN = Path(__file__).parent / "golden"
@@ -37,10 +48,10 @@ def _images(node: Any) -> Iterator[str]:
             yield from _images(value)
 
 
-def test_there_are_three_overlays_and_fifteen_features() -> None:
+def test_there_are_three_overlays_and_sixteen_features() -> None:
     """A moved folder must not empty the tests."""
     assert OVERLAYS == ["dev", "kind", "prod"]
-    assert len(FEATURES) == 15
+    assert len(FEATURES) == 16
 
 
 @pytest.mark.parametrize("overlay", ["dev", "kind", "prod"])
@@ -216,6 +227,9 @@ _EXPORTED = {  # vLLM, MinIO, kube-state-metrics, Prometheus; histograms and cou
     "kube_deployment_spec_replicas",
     "kube_statefulset_status_replicas_ready",
     "kube_statefulset_replicas",
+    "kube_pod_status_phase",
+    "kube_pod_container_resource_requests",
+    "kube_node_status_allocatable",
 }
 
 
@@ -228,21 +242,37 @@ def _gateway_metrics() -> dict[str, set[str]]:
         id=None, code="2221", title="Nurses", probability=0.9, answered_by="model", abstain=False, top=[]
     )
     metrics.answered([answer])
+    findings = exposition(*_look(), datetime.now(UTC), datetime.now(UTC), 0.9)
+    with tempfile.TemporaryDirectory() as folder:
+        LogStore(folder).put(findings, FINDINGS)
+        recorder = Recorder(PredictionLog(folder), folder)
+        metrics.include(recorder)
+        wait_until(lambda: b"jobtuner_drift" in metrics.text(ready=True))
+        text = metrics.text(ready=True).decode()
+        recorder.close()
     found: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(metrics.text(ready=True).decode()):
+    for family in text_string_to_metric_families(text):
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
     return found
 
 
+def _look() -> tuple[Drift, Quality, Decision]:
+    """What a look may find, with every gauge filled."""
+    finding = Finding("all", "wording", 0.3, 0.1, 3.0, 250)
+    drift = Drift(300, 300, 250, 100, [finding], 0.1, 0.6, [], [])
+    half = Interval(0.5, 0.4, 0.6)
+    return drift, Quality(100, 0, 0, half, half, half, [], []), Decision("ask", ["drift"], Memory())
+
+
 def _asked(find: Callable[..., dict[str, Any]]) -> list[str]:
     """What alerts, dashboard and scaler ask Prometheus for."""
     rules = find("PrometheusRule", "jobtuner")
-    dashboard = json.loads(find("ConfigMap", "jobtuner-dashboard")["data"]["jobtuner.json"])
+    dashboards = [json.loads(text) for text in find("ConfigMap", "jobtuner-dashboard")["data"].values()]
     triggers = find("ScaledObject", "jobtuner-llm", "prod")["spec"]["triggers"]
     return [
         *(rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"]),
-        *(target["expr"] for panel in dashboard["panels"] for target in panel["targets"]),
+        *(target["expr"] for board in dashboards for panel in board["panels"] for target in panel["targets"]),
         *(trigger["metadata"]["query"] for trigger in triggers),
     ]
 
@@ -250,7 +280,7 @@ def _asked(find: Callable[..., dict[str, Any]]) -> list[str]:
 def test_nothing_asks_for_a_metric_that_nobody_exports(find: Callable[..., dict[str, Any]]) -> None:
     asked = _asked(find)
     names = {name for expr in asked for name in re.findall(r"\b(?:vllm:|minio_|kube_|jobtuner_)[a-z0-9_]+", expr)}
-    assert len(asked) > 30
+    assert len(asked) > 60
     assert len(names & set(_gateway_metrics())) >= 5
     assert names <= _EXPORTED | set(_gateway_metrics())
 
@@ -262,10 +292,10 @@ def test_the_gateways_metrics_have_the_labels_that_are_asked_for(find: Callable[
     for expr in _asked(find):
         for name, selectors in re.findall(r"\b(jobtuner_[a-z_]+)\{([^}]*)\}", expr):
             labels = set(re.findall(r"([a-z_]+)(?:=|!=|=~)\"", selectors))
-            labels |= set(re.findall(r"by \(([a-z]+)\)", expr))
+            labels |= {label.strip() for group in re.findall(r"by \(([a-z, ]+)\)", expr) for label in group.split(",")}
             assert labels <= exported[name] | scraped, expr
             seen += 1
-    assert seen >= 12
+    assert seen >= 40
 
 
 def test_the_gateways_alerts_ask_for_paths_that_it_has(find: Callable[..., dict[str, Any]]) -> None:

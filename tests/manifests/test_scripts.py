@@ -79,6 +79,7 @@ def test_secrets_are_made_once_with_strong_values(tmp_path: Path) -> None:
     assert values["jobtuner-serving", "jobtuner-credentials"]["AWS_SECRET_ACCESS_KEY"] == store["serving-key"]
     assert tasks["MLFLOW_TRACKING_PASSWORD"] == values["jobtuner", "jobtuner-mlflow"]["admin-password"]
     assert tasks["HF_TOKEN"] == "hf_abc"
+    assert tasks["JOBTUNER_ENDPOINT_KEY"] == values["jobtuner-serving", "jobtuner-credentials"]["VLLM_API_KEY"]
     keys = [value for item in values.values() for key, value in item.items() if re.search("key|password|KEY", key)]
     assert all(len(value) == 32 for value in keys if value not in {"pipelines", "serving"})
     again = _make_secrets(tmp_path)

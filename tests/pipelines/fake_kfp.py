@@ -32,6 +32,13 @@ class FakeKfp:
     experiments: dict[str, str] = field(default_factory=dict)
     """Name to id."""
     runs: list[dict[str, Any]] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+    """States that the next looks at a run find; the last one stays."""
+    recurring: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Id to recurring run."""
+    page: int = 2
+    """Recurring runs on one page of the list, whatever is asked for."""
+    _made: int = 0
 
     def admit(self, authorization: str | None) -> None:
         if self.token is not None and authorization != f"Bearer {self.token}":
@@ -45,7 +52,15 @@ class FakeKfp:
             found = [name for name in self.experiments if name == wanted]
             return {"experiments": [self._experiment(name) for name in found]} if found else {}
         if path.startswith("/runs/"):
-            return self.runs[int(path.removeprefix("/runs/run-"))]
+            run = self.runs[int(path.removeprefix("/runs/run-"))]
+            if self.states:
+                run["state"] = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+            return run
+        if path == "/recurringruns":
+            start = int(query.get("page_token", ["0"])[0] or 0)
+            known = list(self.recurring.values())
+            rest = {"next_page_token": str(start + self.page)} if len(known) > start + self.page else {}
+            return {"recurringRuns": known[start : start + self.page], **rest}
         raise _RefusalError(404, f"no {path}")
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +74,24 @@ class FakeKfp:
             body |= {"state": "PENDING", "created_at": "2026-01-31T12:00:00Z"}
             self.runs.append(body)
             return body
+        if path == "/recurringruns":
+            self._check(body)
+            if len(body["trigger"]["cron_schedule"]["cron"].split()) != 6:
+                raise _RefusalError(400, "cron needs six fields")
+            self._made += 1
+            body |= {"recurring_run_id": f"schedule-{self._made}", "status": body["mode"] + "D"}
+            self.recurring[body["recurring_run_id"]] = body
+            return body
+        if path.startswith("/recurringruns/") and ":" in path:
+            number, _, verb = path.removeprefix("/recurringruns/").partition(":")
+            self.recurring[number]["status"] = {"enable": "ENABLED", "disable": "DISABLED"}[verb]
+            return {}
         raise _RefusalError(404, f"no {path}")
+
+    def delete(self, path: str) -> dict[str, Any]:
+        if self.recurring.pop(path.removeprefix("/recurringruns/"), None) is None:
+            raise _RefusalError(404, f"no {path}")
+        return {}
 
     def _experiment(self, name: str) -> dict[str, Any]:
         return {"experiment_id": self.experiments[name], "display_name": name}
@@ -90,8 +122,11 @@ def _handler(server: FakeKfp) -> type[BaseHTTPRequestHandler]:
             parts = urlsplit(self.path)
             self._answer(lambda: server.get(parts.path.removeprefix(_PREFIX), parse_qs(parts.query)))
 
+        def do_DELETE(self) -> None:
+            self._answer(lambda: server.delete(urlsplit(self.path).path.removeprefix(_PREFIX)))
+
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
             self._answer(lambda: server.post(urlsplit(self.path).path.removeprefix(_PREFIX), body))
 
         def _answer(self, make: Any) -> None:

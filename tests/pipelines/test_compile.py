@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,19 +10,21 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp import components
 from typer.testing import CliRunner
 
 from components.image import IMAGE
 from jobtuner.cli import app
-from jobtuner.stages import STAGES
+from jobtuner.stages import SCHEDULED, STAGES
+from manifests.check import tool
 from pipelines.cluster import CREDENTIALS, GPU, USER_ID
-from pipelines.compile import compile_pipeline, pipeline_yaml
+from pipelines.compile import PIPELINES, compile_pipeline, pipeline_yaml
 from pipelines.resources import ACCELERATORS, NEEDS, Nodes
 from pipelines.submit import SERVICE_ACCOUNT
 
-_GOLDEN = Path(__file__).parent / "golden" / "training.yaml"
+_GOLDEN = Path(__file__).parent / "golden"
 _CONTRACT = Path(__file__).parents[2] / "terraform" / "modules" / "contract" / "contract.json"
-_ACTS_ON_THE_WORLD = {"resolve"} | {name for name, stage in STAGES.items() if not stage.cached}
+_ACTS_ON_THE_WORLD = {"resolve", "finish"} | {name for name, stage in STAGES.items() if not stage.cached}
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +34,53 @@ def documents() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _tasks(pipeline: dict[str, Any]) -> dict[str, Any]:
-    tasks: dict[str, Any] = pipeline["root"]["dag"]["tasks"]
-    return tasks
+    """The last task, and those before it, which have a graph of their own."""
+    (graph,) = [item["dag"] for name, item in pipeline["components"].items() if name.startswith("comp-exit-handler")]
+    last: dict[str, Any] = {
+        name: task for name, task in pipeline["root"]["dag"]["tasks"].items() if not name.startswith("exit-handler")
+    }
+    return {**last, **graph["tasks"]}
 
 
-def test_golden_file() -> None:
+@pytest.mark.parametrize("which", PIPELINES)
+def test_golden_file(which: str) -> None:
     """UPDATE_GOLDEN=1 rewrites the file; the review reads the difference."""
-    text = pipeline_yaml()
+    text, path = pipeline_yaml(which=which), _GOLDEN / f"{which}.yaml"
     if os.environ.get("UPDATE_GOLDEN") == "1":
-        _GOLDEN.write_text(text, encoding="utf-8")
-    assert text == _GOLDEN.read_text(encoding="utf-8"), (
-        "The compiled pipeline changed. `make golden` accepts the change."
-    )
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), "The compiled pipeline changed. `make golden` accepts the change."
+
+
+@pytest.mark.parametrize("which", PIPELINES)
+def test_kfp_reads_back_what_it_compiled(which: str, tmp_path: Path) -> None:
+    loaded = components.load_component_from_file(str(compile_pipeline(tmp_path / "a.yaml", which=which)))
+    assert loaded.name == f"jobtuner-{which}"
+    for name, comp in loaded.pipeline_spec.components.items():
+        assert comp.executor_label or comp.dag.tasks, name
+
+
+@pytest.mark.parametrize("which", PIPELINES)
+def test_the_manifest_holds_the_same_pipeline(which: str, tmp_path: Path) -> None:
+    path = compile_pipeline(tmp_path / "a.yaml", which=which, kind="manifest", namespace="jobtuner-pipelines")
+    pipeline, version = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    assert (pipeline["kind"], pipeline["metadata"]["name"]) == ("Pipeline", f"jobtuner-{which}")
+    assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"]
+    assert {item["metadata"]["namespace"] for item in (pipeline, version)} == {"jobtuner-pipelines"}
+    spec, platform = yaml.safe_load_all(pipeline_yaml(which=which))
+    assert version["spec"]["pipelineSpec"] == spec
+    assert version["spec"]["platformSpec"] == platform
+    other = yaml.safe_load_all(pipeline_yaml(Nodes(pools=False), which, "manifest"))
+    names = {item["metadata"]["name"] for item in other} | {version["metadata"]["name"]}
+    assert len(names) == 3  # another content, another version of the same pipeline
+    if tool("KUBECHECK"):
+        answer = subprocess.run([str(tool("KUBECHECK")), str(path)], capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stdout
+
+
+def test_an_unknown_pipeline_is_refused(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["compile", "--pipeline", "serving", "-o", str(tmp_path / "a.yaml")])
+    assert answer.exit_code == 2
+    assert "training, monitoring" in answer.stderr
 
 
 def test_bytes_are_stable(tmp_path: Path) -> None:
@@ -64,18 +102,18 @@ def test_parameters(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
 
 def test_every_task_runs_our_image_and_installs_nothing(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
     executors = documents[0]["deploymentSpec"]["executors"]
-    assert len(executors) == len(STAGES) + 1
+    assert len(executors) == len(STAGES) + 2
     for name, executor in executors.items():
         container = executor["container"]
         command = " ".join(container["command"])
         assert container["image"] == IMAGE, name
-        assert "pip" not in command, name
+        assert not re.search(r"\bpip3?\b", command), name
         assert "kfp.dsl.executor_main" in command, name
 
 
 def test_edges_are_those_of_the_stages(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
     tasks = _tasks(documents[0])
-    assert set(tasks) == {"resolve", *STAGES}
+    assert set(tasks) == {"resolve", "finish", *STAGES}
     for name, stage in STAGES.items():
         inputs = tasks[name]["inputs"]["artifacts"]
         producers = {key: value["taskOutputArtifact"]["producerTask"] for key, value in inputs.items()}
@@ -87,9 +125,48 @@ def test_tasks_that_act_on_the_world_are_not_cached(documents: tuple[dict[str, A
     assert {name for name, task in tasks.items() if not task["cachingOptions"].get("enableCache")} == _ACTS_ON_THE_WORLD
 
 
-def _executors(nodes: Nodes) -> tuple[dict[str, Any], dict[str, Any]]:
+def test_the_last_task_runs_whatever_happened(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    tasks = documents[0]["root"]["dag"]["tasks"]
+    assert set(tasks) == {"finish", "exit-handler-1"}
+    last = tasks["finish"]
+    assert last["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    parameters = last["inputs"]["parameters"]
+    assert parameters["status"] == {"taskFinalStatus": {"producerTask": "exit-handler-1"}}
+    # Both know the run by Kubeflow's own id.
+    number = {"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}
+    assert parameters["pipeline_run"] == number
+    assert _tasks(documents[0])["resolve"]["inputs"]["parameters"]["pipeline_run"] == number
+
+
+def test_the_watch_trains_where_a_bool_says_so() -> None:
+    pipeline, _ = yaml.safe_load_all(pipeline_yaml(which="monitoring"))
+    graphs = {name: item["dag"]["tasks"] for name, item in pipeline["components"].items() if "dag" in item}
+    (training,) = [tasks for tasks in graphs.values() if "train" in tasks]
+    assert set(training) == set(STAGES)
+    (condition,) = [tasks["condition-2"] for tasks in graphs.values() if "condition-2" in tasks]
+    assert condition["triggerPolicy"]["condition"].endswith("== true")  # text from an ad would be code in kfp.local
+    (answer,) = [item for item in condition["inputs"]["parameters"].values() if "taskOutputParameter" in item]
+    assert answer["taskOutputParameter"] == {"outputParameterKey": "Output", "producerTask": "monitor"}
+    outputs = pipeline["components"]["comp-monitor"]["outputDefinitions"]["parameters"]
+    assert outputs == {"Output": {"parameterType": "BOOLEAN"}}
+    assert set(pipeline["root"]["dag"]["tasks"]) == {"finish", "exit-handler-1"}
+
+
+def test_the_batch_asks_a_few_shards_at_once() -> None:
+    pipeline, _ = yaml.safe_load_all(pipeline_yaml(which="batch"))
+    tasks = pipeline["root"]["dag"]["tasks"]
+    assert set(tasks) == {"split", "for-loop-1", "join"}
+    assert tasks["for-loop-1"]["iteratorPolicy"] == {"parallelismLimit": 4}
+    loop = tasks["for-loop-1"]["parameterIterator"]["items"]["inputParameter"]
+    taken = tasks["for-loop-1"]["inputs"]["parameters"][loop]["taskOutputParameter"]
+    assert taken == {"outputParameterKey": "Output", "producerTask": "split"}
+    joined = tasks["join"]["inputs"]["artifacts"]["shards"]["taskOutputArtifact"]
+    assert joined["producerTask"] == "for-loop-1"
+
+
+def _executors(nodes: Nodes, which: str = "training") -> tuple[dict[str, Any], dict[str, Any]]:
     """By task: the container, and what the platform adds."""
-    pipeline, platform = yaml.safe_load_all(pipeline_yaml(nodes))
+    pipeline, platform = yaml.safe_load_all(pipeline_yaml(nodes, which))
     containers = {name: item["container"] for name, item in pipeline["deploymentSpec"]["executors"].items()}
     extra = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     return (
@@ -100,7 +177,7 @@ def _executors(nodes: Nodes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def test_tasks_get_settings_and_a_plain_user(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
     executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert len(executors) == len(STAGES) + 1
+    assert len(executors) == len(STAGES) + 2
     for name, executor in executors.items():
         assert executor["securityContext"] == {"runAsUser": str(USER_ID), "runAsNonRoot": True}, name
         (secret,) = executor["secretAsEnv"]
@@ -111,8 +188,10 @@ def test_tasks_get_settings_and_a_plain_user(documents: tuple[dict[str, Any], di
 
 
 def test_every_task_asks_for_what_the_table_says() -> None:
-    containers, extra = _executors(Nodes())
-    assert set(NEEDS) == set(containers) == {"resolve", *STAGES}
+    found = [_executors(Nodes(), which) for which in PIPELINES]
+    containers: dict[str, Any] = dict(item for one, _ in found for item in one.items())
+    extra: dict[str, Any] = dict(item for _, one in found for item in one.items())
+    assert set(NEEDS) == set(containers) == {"resolve", "finish", "split", "ask-shard", "join", *STAGES, *SCHEDULED}
     for name, need in NEEDS.items():
         asked = containers[name]["resources"]
         assert asked["resourceCpuRequest"] == need.cpu, name
@@ -128,7 +207,7 @@ def test_tasks_are_retried_but_the_one_that_opens_the_run(documents: tuple[dict[
     policies = {name: task.get("retryPolicy") for name, task in _tasks(documents[0]).items()}
     assert policies.pop("resolve") is None
     assert {name: policy["maxRetryCount"] for name, policy in policies.items() if policy} == {
-        name: 5 if name == "train" else 2 for name in STAGES
+        name: {"train": 5, "deploy": 1}.get(name, 2) for name in ("finish", *STAGES)
     }
     for policy in filter(None, policies.values()):
         backoff = (policy["backoffDuration"], policy["backoffFactor"], policy["backoffMaxDuration"])
@@ -154,7 +233,7 @@ def test_gpus_go_to_the_tasks_that_run_the_language_model() -> None:
 def test_spot_nodes_are_for_tasks_that_are_retried() -> None:
     _, extra = _executors(Nodes(gpus=1, spot=True))
     spot = {"key": "jobtuner.dev/spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
-    assert {name for name, item in extra.items() if spot in item.get("tolerations", [])} == set(STAGES)
+    assert {name for name, item in extra.items() if spot in item.get("tolerations", [])} == {"finish", *STAGES}
     assert len(extra["train"]["tolerations"]) == 2
 
 

@@ -10,6 +10,7 @@ from jobtuner.contracts import (
     EvalReport,
     ExportedModel,
     ModelVersion,
+    MonitorReport,
     PreparedData,
     TrainedModel,
 )
@@ -142,4 +143,20 @@ def deployment(path: Path) -> Deployment:
         url="http://127.0.0.1:9",
         model_version="jobtuner-occupation/3",
         checks=[{"language": "da", "valid": True}, {"language": "en", "valid": False}],
+    ).save()
+
+
+def monitored(path: Path) -> MonitorReport:
+    return MonitorReport(
+        folder=_folder(path, "report.html", "report.json", "decision.json", "metrics.prom"),
+        fingerprint="7" * 64,
+        since="2026-11-13T00:00:00+00:00",
+        until="2026-11-20T00:00:00+00:00",
+        rows=500,
+        drifted=True,
+        drifted_tests=["all/wording"],
+        accuracy=None,
+        action="watch",
+        retrain=False,
+        reasons=["1 of 2 windows drifted."],
     ).save()

@@ -9,6 +9,7 @@ from jobtuner import clean
 from jobtuner.clean import (
     clean_text,
     cut_at_word,
+    drop_lines,
     html_to_text,
     normalise_space,
     repair_encoding,
@@ -119,3 +120,44 @@ def test_cleaning_never_fails_and_settles(text: str) -> None:
     assert len(result) <= 50
     assert result == normalise_space(result)
     result.encode()
+
+
+NOTICE = "We are an equal opportunity employer and welcome everyone."
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (
+            "Cook\nWe prepare meals every day.\nYes\nYes\nWe prepare meals every day.",
+            "Cook\nWe prepare meals every day.\nYes\nYes",
+        ),
+        (
+            "one line that stands alone, one line that stands alone",
+            "one line that stands alone, one line that stands alone",
+        ),
+        (
+            "Cook\n\nWe prepare meals every day.\n\nWe prepare meals every day.\n\nApply",
+            "Cook\n\nWe prepare meals every day.\n\nApply",
+        ),
+    ],
+)
+def test_repeated_lines_are_dropped(text: str, left: str) -> None:
+    assert drop_lines(text, repeated=True) == left
+    assert drop_lines(text, repeated=False) == text
+
+
+def test_boilerplate_lines_are_dropped_whatever_their_case_numbers_and_signs() -> None:
+    config = CleanConfig(boilerplate=(NOTICE, "Posted on 2024-01-31 by JobSite"))
+    text = f"Cook wanted\n{NOTICE.upper()}!\nposted on 2026-12-01 by jobsite.\nPosted on Mondays"
+    assert clean_text(text, config).text == "Cook wanted\nPosted on Mondays"
+    assert clean_text(f"<p>Cook</p><p>{NOTICE}</p>", config).text == "Cook"
+    assert clean_text(NOTICE, config).text == ""
+    assert clean_text(NOTICE, CleanConfig()).text == NOTICE
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=200, deadline=None)
+def test_dropping_lines_twice_changes_nothing_more(text: str) -> None:
+    once = drop_lines(normalise_space(text), repeated=True)
+    assert drop_lines(once, repeated=True) == once

@@ -19,7 +19,7 @@ from jobtuner.contracts import CONTRACT_FILE, BaselineModel, Contract, PreparedD
 from jobtuner.errors import ConfigError, ContractError, DataError, Interrupted, StorageError
 from jobtuner.progress import EVENTS_VARIABLE
 from jobtuner.run import Run, resolve
-from jobtuner.stages import CACHE_VARIABLE, STAGES, Stage, run_stage
+from jobtuner.stages import CACHE_VARIABLE, SCHEDULED, STAGES, Stage, run_stage
 from jobtuner.tracking import MemoryRun, MemoryRunStore, connect
 from tests.unit import contract_samples as samples
 
@@ -329,7 +329,7 @@ def test_every_stage_names_sections_and_stages_that_exist() -> None:
         assert set(stage.inputs) <= known, "a stage reads later stages"
         assert set(stage.sections) <= sections
         known.add(name)
-    used = {section for stage in STAGES.values() for section in stage.sections}
+    used = {section for stage in (STAGES | SCHEDULED).values() for section in stage.sections}
     assert sections - used == {"name", "checkpoint", "hardware", "reporting"}  # none changes what comes out
 
 

@@ -125,6 +125,17 @@ def test_a_pipeline_run_is_tagged_as_kfp_tags_it(service: Service, monkeypatch: 
     }
 
 
+def test_a_pipeline_run_is_found_by_kubeflows_id_and_ended_once(service: Service) -> None:
+    mine, other = (service.tracker.open_run(CONFIG, pipeline_run=number) for number in ("kfp-1", "kfp-2"))
+    child = service.tracker.store.open_nested(mine, "train", {})
+    assert service.tracker.finish_pipeline("no such experiment", "kfp-1", "FAILED") == []
+    assert service.tracker.finish_pipeline("jobtuner", "kfp-1", "FAILED", "a pod was evicted") == [mine]
+    assert service.tracker.finish_pipeline("jobtuner", "kfp-1", "FINISHED") == []
+    assert [service.read(key).status for key in (mine, child, other)] == ["FAILED", "KILLED", "RUNNING"]
+    assert service.read(mine).tags["kfp.pipeline_run_id"] == "kfp-1"
+    assert service.read(mine).tags["pipeline.error"] == "a pod was evicted"
+
+
 def test_what_kfps_plugin_opened_is_used(service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It opens a run for the pipeline, below it one for each task, and hands each task its own."""
     pipeline = service.tracker.store.open("jobtuner", "from KFP", {})

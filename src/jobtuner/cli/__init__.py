@@ -11,13 +11,22 @@ from typer.core import TyperGroup
 
 from jobtuner.cli import (
     batch,
+    boilerplate,
     checks,
     data,
+    deploy_champion,
+    drift_demo,
+    gguf,
+    hub,
     keys,
+    log,
     model,
+    monitor,
     pipeline,
     plan,
     registry,
+    review,
+    schedule,
     serve,
     shards,
     stage,
@@ -65,6 +74,7 @@ def _options(
 
 
 pipeline.add_to(app)
+schedule.add_to(app)
 stage.add_to(app)
 shards.add_to(app)
 data.add_to(app)
@@ -73,12 +83,20 @@ serve.add_to(app)
 batch.add_to(app)
 text.add_to(app)
 keys.add_to(app)
+log.add_to(app)
+monitor.add_to(app)
+review.add_to(app)
+drift_demo.add_to(app)
 registry.add_to(app)
+deploy_champion.add_to(app)
+gguf.add_to(app)
+hub.add_to(app)
 plan.add_to(app)
-tune.add_to(app)
-train_job.add_to(app)
+boilerplate.add_to(app)
 synthesize.add_to(app)
 taxonomy.add_to(app)
+tune.add_to(app)
+train_job.add_to(app)
 checks.add_to(app)
 
 

@@ -11,12 +11,17 @@ from jobtuner.errors import ConfigError
 
 __all__ = [
     "AcceleratorOption",
+    "AccountOption",
+    "EndpointOption",
+    "ExperimentOption",
     "GpusOption",
     "ModelOption",
+    "NamespaceOption",
     "PoolsOption",
     "RecipeOption",
     "SetOption",
     "SpotOption",
+    "WhichOption",
     "latest",
     "parse_overrides",
 ]
@@ -39,6 +44,16 @@ SpotOption = Annotated[bool, typer.Option("--spot/--no-spot", help="May tasks ru
 PoolsOption = Annotated[
     bool, typer.Option("--pools/--no-pools", help="Choose nodes by jobtuner.dev/pool; --no-pools where none has it.")
 ]
+EndpointOption = Annotated[
+    str | None, typer.Option(metavar="URL", help="Kubeflow Pipelines API.", show_default="KF_PIPELINES_ENDPOINT")
+]
+NamespaceOption = Annotated[str | None, typer.Option(help="Your namespace, where the installation has several users.")]
+ExperimentOption = Annotated[str | None, typer.Option(help="Experiment.", show_default="the recipe's")]
+AccountOption = Annotated[
+    str | None,
+    typer.Option("--service-account", help="Whose rights the tasks have; '' gives them the installation's own."),
+]
+WhichOption = Annotated[str, typer.Option("--pipeline", help="Which pipeline: training, monitoring, batch.")]
 
 
 def parse_overrides(settings: Sequence[str] | None, named: Mapping[str, str | None] | None = None) -> dict[str, str]:

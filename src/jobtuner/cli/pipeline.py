@@ -1,6 +1,7 @@
 """`jobtuner run`, `compile` and `submit`: the whole pipeline here, as a file, or on a cluster."""
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +10,19 @@ import typer
 
 from jobtuner.cli.options import (
     AcceleratorOption,
+    AccountOption,
+    EndpointOption,
+    ExperimentOption,
     GpusOption,
+    NamespaceOption,
     PoolsOption,
     RecipeOption,
     SetOption,
     SpotOption,
+    WhichOption,
     parse_overrides,
 )
+from jobtuner.errors import ConfigError
 
 __all__ = ["add_to"]
 
@@ -63,42 +70,58 @@ def _run(
 
 def _compile(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("training.yaml"),
+    which: WhichOption = "training",
+    kind: Annotated[
+        str,
+        typer.Option("--format", help="pipeline: for KFP's API; manifest: Pipeline and PipelineVersion for kubectl."),
+    ] = "pipeline",
+    namespace: Annotated[str | None, typer.Option(help="With --format manifest: the objects' namespace.")] = None,
     gpus: GpusOption = 0,
     accelerator: AcceleratorOption = None,
     spot: SpotOption = False,
     pools: PoolsOption = True,
 ) -> None:
-    """Write the pipeline as YAML for `kfp run create -f`. JOBTUNER_IMAGE names another image."""
+    """Write a pipeline as YAML for `kfp run create -f`, or for `kubectl apply`. JOBTUNER_IMAGE names another image."""
+    if kind not in {"pipeline", "manifest"}:
+        raise ConfigError(f"--format is '{kind}'; accepted are pipeline and manifest.")
+    if namespace is not None and kind != "manifest":
+        raise ConfigError("--namespace would have no effect without --format manifest.")
     nodes = importlib.import_module("pipelines.resources").Nodes(gpus, accelerator, spot, pools)
-    path = importlib.import_module("pipelines.compile").compile_pipeline(output, nodes)
+    path = importlib.import_module("pipelines.compile").compile_pipeline(output, nodes, which, kind, namespace)
     typer.echo(path)
 
 
 def _submit(
     *,
-    recipe: RecipeOption = "smoke",
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", "-r", help="Name of a built-in recipe.", show_default="smoke")
+    ] = None,
     settings: SetOption = None,
-    endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="Kubeflow Pipelines API.", show_default="KF_PIPELINES_ENDPOINT")
+    params: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="YAML with `recipe` and `overrides` (dotted key to value); --set adds to it."
+        ),
     ] = None,
-    namespace: Annotated[
-        str | None, typer.Option(help="Your namespace, where the installation has several users.")
-    ] = None,
-    experiment: Annotated[str | None, typer.Option(help="Experiment.", show_default="the recipe's")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and tell how the run goes.")] = False,
+    endpoint: EndpointOption = None,
+    namespace: NamespaceOption = None,
+    experiment: ExperimentOption = None,
     run_name: Annotated[str | None, typer.Option(help="Name of the run.", show_default="the recipe's")] = None,
-    service_account: Annotated[
-        str | None, typer.Option(help="Whose rights the tasks have; '' gives them the installation's own.")
-    ] = "jobtuner-pipeline",
+    service_account: AccountOption = "jobtuner-pipeline",
     gpus: GpusOption = 0,
     accelerator: AcceleratorOption = None,
     spot: SpotOption = False,
     pools: PoolsOption = True,
 ) -> None:
     """Start a run on a Kubeflow cluster and print the link to it. A token comes from KF_PIPELINES_TOKEN."""
-    submit = importlib.import_module("pipelines.submit").submit
-    link = submit(
-        recipe,
-        parse_overrides(settings),
+    named, overrides = _of_file(params) if params is not None else (None, {})
+    if recipe is not None and named is not None:
+        raise ConfigError(f"--recipe {recipe} and {params} both name a recipe. Leave one out.")
+    module = importlib.import_module("pipelines.submit")
+    link = module.submit(
+        recipe or named or "smoke",
+        overrides | parse_overrides(settings),
         endpoint=endpoint,
         namespace=namespace,
         experiment=experiment,
@@ -107,3 +130,22 @@ def _submit(
         service_account=service_account or None,
     )
     typer.echo(link)
+    if watch:
+        module.watch_run(link, typer.echo, endpoint=endpoint, namespace=namespace)
+
+
+def _of_file(path: Path) -> tuple[str | None, dict[str, str]]:
+    """Recipe and overrides of a parameter file."""
+    import yaml
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"--params {path} cannot be read: {error}.") from error
+    if not isinstance(data, dict) or set(data) - {"recipe", "overrides"}:
+        found = sorted(map(str, data)) if isinstance(data, dict) else type(data).__name__
+        raise ConfigError(f"--params {path} holds {found}; accepted are the keys recipe and overrides.")
+    overrides = data.get("overrides") or {}
+    if not isinstance(overrides, dict):
+        raise ConfigError(f"--params {path}: overrides is a {type(overrides).__name__}; a mapping is needed.")
+    return data.get("recipe"), {str(key): json.dumps(value) for key, value in overrides.items()}

@@ -12,6 +12,7 @@ __all__ = ["add_to"]
 
 _SERVER = "Model server"
 _CASCADE = "Cascade"
+_LOG = "Prediction log"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,6 +28,10 @@ def _cascade(help_text: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=help_text, rich_help_panel=_CASCADE, **more)
 
 
+def _log(help_text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel=_LOG, **more)
+
+
 def _serve(
     model: ModelOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -36,6 +41,10 @@ def _serve(
         typer.Option(
             envvar="JOBTUNER_KEYS", help="File of API keys (jobtuner keys add). Without it everybody may ask."
         ),
+    ] = None,
+    page: Annotated[
+        bool | None,
+        typer.Option("--page/--no-page", help="Serve the web page at / too.", show_default="if Gradio is installed"),
     ] = None,
     batches: Annotated[
         Path | None,
@@ -87,10 +96,28 @@ def _serve(
     baseline: Annotated[
         Path | None, _cascade("Folder of another baseline.", metavar="DIR", show_default="beside the weights")
     ] = None,
+    prediction_log: Annotated[
+        str | None,
+        _log(
+            "Folder or s3:// location that gets every answer, without its text.",
+            envvar="JOBTUNER_PREDICTION_LOG",
+            metavar="LOG",
+            show_default="none",
+        ),
+    ] = None,
+    log_text: Annotated[bool, _log("Write the ads' texts too, with personal data masked.", "--log-text")] = False,
+    log_days: Annotated[
+        int | None, _log("Days that the log is kept.", min=1, show_default="for ever", metavar="DAYS")
+    ] = None,
+    log_spool: Annotated[
+        Path | None,
+        _log("Folder for answers that are not in the log yet.", metavar="DIR", show_default="in the log, or in /tmp"),
+    ] = None,
 ) -> None:
     """Serve an exported model over HTTP until Ctrl-C."""
     from jobtuner.serve.assembly import CascadeChoice, Offer
     from jobtuner.serve.logs import log_as_json
+    from jobtuner.serve.page.mount import available
     from jobtuner.serve.server import serve
 
     wanted = cascade or any(value is not None for value in (cascade_precision, cascade_threshold, baseline))
@@ -103,9 +130,22 @@ def _serve(
         skills_model=skills_model,
         letter_model=letter_model,
         chat_models=tuple(chat_model or ()),
+        page=available() if page is None else page,
+        log=_log_choice(prediction_log, text=log_text, days=log_days, spool=log_spool),
     )
     log_as_json()
     serve(offer, host, port)
+
+
+def _log_choice(location: str | None, *, text: bool, days: int | None, spool: Path | None) -> Any:
+    from jobtuner.prediction_log.writer import LogSettings
+    from jobtuner.serve.recorder import LogChoice
+
+    if location is not None:
+        return LogChoice(location, LogSettings(keep_text=text, keep_days=days, spool=spool))
+    if text or days is not None or spool is not None:
+        raise ConfigError("--log-text, --log-days and --log-spool would have no effect without --prediction-log LOG.")
+    return None
 
 
 def _endpoint(url: str | None, **settings: Any) -> Any:

@@ -17,7 +17,9 @@ from jobtuner.config.data import (
     TaxonomyConfig,
 )
 from jobtuner.config.hardware import HardwareConfig
+from jobtuner.config.kserve import KServeConfig
 from jobtuner.config.model import STANDIN, LoraSettings, ModelConfig, QuantizationConfig, StandinConfig
+from jobtuner.config.monitor import MonitorConfig, RetrainConfig
 from jobtuner.config.quality import LeakageConfig, RuleConfig
 from jobtuner.config.recipe import Config, load_config, recipe_names
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
@@ -41,13 +43,16 @@ __all__ = [
     "GateConfig",
     "GenerateConfig",
     "HardwareConfig",
+    "KServeConfig",
     "LeakageConfig",
     "LoraSettings",
     "ModelConfig",
+    "MonitorConfig",
     "PromptConfig",
     "QuantizationConfig",
     "RegisterConfig",
     "ReportingConfig",
+    "RetrainConfig",
     "RuleConfig",
     "SplitConfig",
     "StandinConfig",

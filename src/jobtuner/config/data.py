@@ -10,6 +10,7 @@ from jobtuner.config.section import Count, Section, Share
 
 __all__ = [
     "BUILT_IN_LANGUAGES",
+    "EUROPEAN_LANGUAGES",
     "CleanConfig",
     "Columns",
     "DataConfig",
@@ -23,6 +24,13 @@ __all__ = [
 
 BUILT_IN_LANGUAGES = ("en", "es", "fr", "de", "da")
 """Languages of the built-in templates of generated ads."""
+
+
+EUROPEAN_LANGUAGES = (
+    "bg", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "ga", "hr", "hu", "is", "it", "lt", "lv", "nl", "no",
+    "pl", "pt", "ro", "sk", "sl", "sv",
+)  # fmt: skip
+"""Languages of the European Union, Norway and Iceland but Maltese, for which there is no model."""
 
 
 class Columns(Section):
@@ -80,6 +88,10 @@ class DataConfig(Section):
     label_by: Literal["code", "title", "alternative"] = "alternative"
     """What the label column holds: codes; or titles in any language, too; or alternative titles of the taxonomy, too.
     Titles are compared without case and punctuation; one that means several codes is rejected with their names."""
+    detect_language: Literal["missing", "always", "never"] = "never"
+    """Find the language of rows that do not say theirs, or of all; needs lingua, and about 1 ms an ad."""
+    languages: Sequence[Annotated[str, Field(pattern="^[a-z]{2}$")]] = EUROPEAN_LANGUAGES
+    """Languages that `detect_language` chooses from: fewer are faster and surer."""
     generate: GenerateConfig = GenerateConfig()
     max_rejected: Share = 0.5
     """Fail when a larger share of the rows is rejected: the mapping is probably wrong."""
@@ -112,8 +124,15 @@ class CleanConfig(Section):
     min_chars: int = Field(default=3, ge=1)
     max_chars: Count = 2000
     """Longer texts are cut at a word; the data card counts them."""
+    repeated_lines: bool = True
+    """Drop a line of 20 characters or more that stands in the same ad before."""
+    boilerplate: Sequence[str] = ()
+    """Lines to drop from every ad; case, punctuation and numbers don't count. `jobtuner boilerplate` finds them."""
     personal_data: bool = True
     """Replace e-mail and street addresses, URLs, handles, IBANs and phone numbers by [EMAIL], [ADDRESS] and so on."""
+    names: str | None = None
+    """Replace person names by [NAME]: GLiNER2 checkpoint, by name or folder, e.g. fastino/gliner2.5-base-v1. Needs the
+    package gliner2[local] and takes far longer than all other cleaning; None: names stay."""
 
 
 class DeduplicateConfig(Section):

@@ -23,6 +23,7 @@ from jobtuner.config.data import (
 )
 from jobtuner.config.hardware import HardwareConfig
 from jobtuner.config.model import LoraSettings, ModelConfig, QuantizationConfig
+from jobtuner.config.monitor import MonitorConfig
 from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
 from jobtuner.config.reporting import ReportingConfig
 from jobtuner.config.section import Section
@@ -61,6 +62,7 @@ class Config(Section):
     register_: RegisterConfig = Field(default=RegisterConfig(), alias="register")
     export: ExportConfig = ExportConfig()
     deploy: DeployConfig = DeployConfig()
+    monitor: MonitorConfig = MonitorConfig()
 
     @field_validator("name")
     @classmethod

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from jobtuner.config.kserve import KServeConfig
 from jobtuner.config.section import Count, Section, Share
 
 __all__ = ["DeployConfig", "EvaluateConfig", "ExportConfig", "GateConfig", "RegisterConfig"]
@@ -76,8 +77,13 @@ class ExportConfig(Section):
 
 
 class DeployConfig(Section):
-    """The local endpoint."""
+    """Where the registered model is served."""
 
+    target: Literal["local", "kserve"] = "local"
+    """local: an endpoint on this machine, started, asked and stopped. kserve: the cluster that KUBECONFIG, or the pod's
+    own service account, points to; a champion stays deployed there."""
     host: str = "127.0.0.1"
+    """Address of the local endpoint."""
     start_seconds: Annotated[float, Field(gt=0.0)] = 120.0
-    """The endpoint must be ready within this time."""
+    """The local endpoint must be ready within this time."""
+    kserve: KServeConfig = KServeConfig()

@@ -11,13 +11,15 @@ import numpy as np
 
 from jobtuner.cascade import BASELINE_FOLDER
 from jobtuner.config import Config
-from jobtuner.contracts import EvalReport, ExportedModel, PreparedData, TrainedModel
-from jobtuner.errors import ModelError
+from jobtuner.contracts import PARITY_FILE, EvalReport, ExportedModel, PreparedData, TrainedModel
+from jobtuner.drift_reference.build import reference_of_run
+from jobtuner.drift_reference.files import FOLDER
+from jobtuner.errors import DataError, ModelError
 from jobtuner.export.chat_parity import chat_parity
 from jobtuner.export.merge import merge
 from jobtuner.known_answers import write_known_answers
-from jobtuner.progress import track
-from jobtuner.records import Example, read_jsonl
+from jobtuner.progress import notice, track
+from jobtuner.records import Example, read_jsonl, write_jsonl
 from jobtuner.scoring import TAXONOMY_FILE, InferenceSettings, load_adapted, load_exported
 from jobtuner.tasks import CHAT_TASKS
 from jobtuner.taxonomy import Taxonomy
@@ -49,10 +51,14 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
             shutil.copy2(prepared.folder / "taxonomy.json", folder / TAXONOMY_FILE)
         _write_settings(settings, trained, report, folder)
         bar.advance()
+    if (trained.folder / "adapter").is_dir():  # full fine-tuning has none
+        shutil.copytree(trained.folder / "adapter", out_dir / "adapter")
     if config.task in CHAT_TASKS:
         found, of_what = chat_parity(trained, folder, prepared, config), "the answers' tokens"
     else:
-        found, of_what = parity(trained, folder, prepared, config, report.temperature), "labels"
+        found, answers = parity(trained, folder, prepared, config, report.temperature)
+        of_what = "labels"
+        write_jsonl(out_dir / PARITY_FILE, answers)
     (out_dir / "parity.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     if found["label_agreement"] < config.export.min_label_agreement:
         raise ModelError(
@@ -61,13 +67,25 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
             f"{config.export.min_label_agreement:.1%}. "
             "Try export.dtype float32."
         )
-    return ExportedModel(
+    exported = ExportedModel(
         folder=out_dir,
         fingerprint=_fingerprint(folder),
         model_fingerprint=trained.fingerprint,
         labels=settings.labels,
         parity=found,
-    ).save()
+    )
+    if config.task not in CHAT_TASKS:
+        _write_watch_reference(
+            prepared, report, folder
+        )  # after the fingerprint: it holds the time at which it was made
+    return exported.save()
+
+
+def _write_watch_reference(prepared: PreparedData, report: EvalReport, folder: Path) -> None:
+    try:
+        reference_of_run(prepared, report).save(folder / FOLDER)
+    except DataError as error:
+        notice(f"The model goes without a reference for the watch over drift. {error}")
 
 
 def _write_settings(settings: InferenceSettings, trained: TrainedModel, report: EvalReport, folder: Path) -> None:
@@ -82,14 +100,16 @@ def _write_settings(settings: InferenceSettings, trained: TrainedModel, report: 
 
 def parity(
     trained: TrainedModel, folder: Path, prepared: PreparedData, config: Config, temperature: float
-) -> dict[str, float]:
+) -> tuple[dict[str, float], list[dict[str, str]]]:
     """Agreement of the merged model with base + adapter on the first validation prompts by id.
 
     Returns:
-        examples, label_agreement in [0, 1], and max_abs_difference of the calibrated probabilities.
+        examples, label_agreement in [0, 1], and max_abs_difference of the calibrated probabilities; and a row a prompt:
+        id, text, language, label, and what the merged model answered: a served copy of it must answer the same.
     """
     rows = [Example.from_json(row) for row in read_jsonl(prepared.folder / "validation.jsonl")]
-    texts = [item.text for item in sorted(rows, key=lambda item: item.id)[: config.export.parity_examples]]
+    asked = sorted(rows, key=lambda item: item.id)[: config.export.parity_examples]
+    texts = [item.text for item in asked]
     taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
     with track("Parity check", total=2, unit="models") as bar:
         before = load_adapted(trained, taxonomy).log_probabilities(texts).astype(np.float64) / temperature
@@ -99,11 +119,16 @@ def parity(
         write_known_answers(merged, folder)
         bar.advance()
     before -= np.log(np.exp(before).sum(axis=1, keepdims=True))
-    return {
+    found = {
         "examples": float(len(texts)),
         "label_agreement": float((before.argmax(axis=1) == after.argmax(axis=1)).mean()),
         "max_abs_difference": float(np.abs(np.exp(before) - np.exp(after)).max()),
     }
+    answers = [merged.labels[column] for column in after.argmax(axis=1)]
+    return found, [
+        {"id": item.id, "text": item.text, "language": item.language, "label": item.label, "answered": answer}
+        for item, answer in zip(asked, answers, strict=True)
+    ]
 
 
 def _fingerprint(folder: Path) -> str:

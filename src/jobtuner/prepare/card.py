@@ -168,7 +168,7 @@ def _cleaning(cleaning: Cleaning) -> _Section:
         ("labels that got leading zeros back", cleaning.padded_labels),
         ("rows with personal data", cleaning.rows_masked),
     ]
-    rows += [(f"places replaced by [{name}]", cleaning.masked[name]) for name in KINDS]
+    rows += [(f"places replaced by [{name}]", cleaning.masked[name]) for name in (*KINDS, "NAME")]
     return _Section("Cleaning and personal data", "", [_Table(("what", "number"), rows)], "card_personal_data.png")
 
 

@@ -173,20 +173,18 @@ def _key(row: ChatExample) -> str:
 def _without_duplicates(rows: Sequence[ChatExample], told: _Told) -> tuple[list[ChatExample], dict[str, str]]:
     """One row for each text; annotations of one text that contradict each other are rejected, other answers are not."""
     strict = all("spans" in row.facts for row in rows)
-    names = [row.id for row in rows]
     found = find_exact(
         range(len(rows)),
         [text_key(normalise(_key(row))) for row in rows],
         [row.language for row in rows],
-        names,
+        [row.id for row in rows],
         [row.answer if strict else "" for row in rows],
     )
-    for place in found.conflicts:
+    for row in (rows[place] for place in found.conflicts):
         reason = "conflicting annotations: the same text with other skills elsewhere"
-        row = rows[place]
         told.rejected.append(Rejected(row.id, "conflicting annotations", reason, row.text, row.answer, row.language))
-    duplicate_of = {names[dropped]: names[kept] for dropped, kept in found.duplicate_of.items()}
-    return [rows[place] for place in found.kept], duplicate_of
+    dropped = {rows[place].id: rows[stays].id for place, stays in found.duplicate_of.items()}
+    return [rows[place] for place in found.kept], dropped
 
 
 def _check_rejected(rejected: Sequence[Rejected], read: int, config: Config) -> None:

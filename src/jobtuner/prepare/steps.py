@@ -8,12 +8,14 @@ from collections.abc import Sequence
 
 from jobtuner.clean import clean_text
 from jobtuner.config import CleanConfig, Config, DeduplicateConfig
+from jobtuner.languages import LanguageFinder, language_finder
 from jobtuner.prepare.deduplicate import text_key
 from jobtuner.prepare.labels import LabelResolver
 from jobtuner.prepare.parts import PartRow, reject
 from jobtuner.prepare.rules import check_rules
 from jobtuner.prepare.shingles import normalise, signatures
 from jobtuner.progress import Bar
+from jobtuner.records import UNKNOWN_LANGUAGE
 from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["preprocess", "sign", "validate", "work"]
@@ -28,26 +30,36 @@ def work(rows: Sequence[PartRow], config: Config, taxonomy: Taxonomy, bar: Bar |
 
 def preprocess(rows: Sequence[PartRow], config: Config, taxonomy: Taxonomy, bar: Bar | None = None) -> None:
     """Give every usable row clean text and the taxonomy's code as label; reject rows with neither."""
-    resolver = LabelResolver(
-        taxonomy, config.data.label_by, hints=0
-    )  # `merge` gives the hints: here they would depend on the part
+    # `merge` gives the hints: here they would depend on the part.
+    resolver = LabelResolver(taxonomy, config.data.label_by, hints=0)
+    mode = config.data.detect_language
+    finder = None if mode == "never" else language_finder(tuple(config.data.languages))
     for row in rows:
         if not row["kind"]:
-            _preprocess_row(row, config.clean, resolver)
+            unsaid = mode == "always" or row["language"] == UNKNOWN_LANGUAGE
+            _preprocess_row(row, config.clean, resolver, finder if unsaid else None)
         if bar is not None:
             bar.advance()
 
 
-def _preprocess_row(row: PartRow, config: CleanConfig, resolver: LabelResolver) -> None:
+def _preprocess_row(row: PartRow, config: CleanConfig, resolver: LabelResolver, finder: LanguageFinder | None) -> None:
     padded = resolver.padded
     code, kind, reason = resolver.resolve(row["label"], row["language"])
-    if code is None:
+    undecided = kind == "ambiguous label" and finder is not None  # the language may tell which code is meant
+    if code is None and not undecided:
         reject(row, kind, reason)
         return
     result = clean_text(row["text"], config)
     if len(result.text) < config.min_chars:
         short = f"{len(result.text)} characters after cleaning, at least {config.min_chars} are needed"
         reject(row, "text too short", f"text too short: {short}")
+        return
+    if finder is not None:
+        row["language"] = finder.find(result.text)
+    if code is None:
+        code, kind, reason = resolver.resolve(row["label"], row["language"])
+    if code is None:
+        reject(row, kind, reason)
         return
     row["text"], row["label"] = result.text, code
     row["html"], row["cut"], row["padded"] = result.was_html, result.was_cut, resolver.padded > padded

@@ -56,8 +56,8 @@ class AmazonTranslator:
         """Every character of the source is charged for, once a language."""
         texts = [ad.text for ad in ads]
         characters = sum(map(len, texts)) * len(languages)
-        requests = sum(len(_pieces(text)) if len(pack) == 1 else 0 for pack in _packs(texts) for text in [pack[0]])
-        requests = (requests + sum(len(pack) > 1 for pack in _packs(texts))) * len(languages)
+        each = sum(len(_pieces(pack[0])) if len(pack) == 1 else 1 for pack in _packs(texts))
+        requests = each * len(languages)
         cost = characters / 1e6 * self._price
         return Estimate(len(ads) * len(languages), characters, requests, cost, requests * self._interval)
 

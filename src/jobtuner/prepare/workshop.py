@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["clean_into", "cleaned", "settings_key"]
 
+_SHARED = ("clean", "languages", "names", "personal_data", "taxonomy")
+"""Modules outside this package that decide what becomes of a row."""
 _WAITING = 2  # parts that wait for each process: enough to keep it busy, few enough to keep memory low
 
 
@@ -94,9 +96,15 @@ def clean_into(folder: Path, rows: Iterable[PartRow], config: Config, taxonomy: 
 def settings_key(config: Config, taxonomy: Taxonomy) -> str:
     """16 hex digits that are equal where cleaning the same rows gives the same parts: by settings and by code."""
     parts = [config.digest("seed", "clean", "deduplicate"), taxonomy.version]
-    parts += [config.data.label_by, *(rule.model_dump_json() for rule in config.data.rules)]
+    data = config.data
+    parts += [
+        data.label_by,
+        data.detect_language,
+        " ".join(data.languages),
+        *(rule.model_dump_json() for rule in data.rules),
+    ]
     room = Path(__file__).parent
-    for path in sorted([*room.glob("*.py"), room.parent / "clean.py", room.parent / "personal_data.py"]):
+    for path in sorted([*room.glob("*.py"), *(room.parent / f"{name}.py" for name in _SHARED)]):
         parts.append(hashlib.sha256(path.read_bytes()).hexdigest())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

@@ -18,6 +18,7 @@ from jobtuner.serve.backend import Classifier, Endpoint, Predictor, connect
 from jobtuner.serve.desk import Cascade
 from jobtuner.serve.gateway import Settings, Texts, create_app
 from jobtuner.serve.keys import KeyRing
+from jobtuner.serve.recorder import LogChoice, open_recorder
 from jobtuner.serve.scorer import Batching
 from jobtuner.serve.tracing import tracer_from_environment
 from jobtuner.serve.upstream import Upstream
@@ -65,8 +66,12 @@ class Offer:
     """The same for the model that writes cover letters; None: no /v1/cover-letters."""
     chat_models: Sequence[str] = ()
     """More names of the endpoint's that may be asked for by the OpenAI-compatible paths."""
+    page: bool = False
+    """Whether the web page is served at "/" too."""
     batches: Path | None = None
     """Folder in which batches are kept; None: no /v1/batches."""
+    log: LogChoice | None = None
+    """The prediction log; None: answers are not recorded."""
 
 
 def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | None = None) -> "FastAPI":
@@ -78,23 +83,30 @@ def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | 
         stopping: as for `gateway.create_app`.
 
     Raises:
-        ConfigError: the URL is none, the file holds no keys, or no threshold holds the cascade's precision.
+        ConfigError: the URL is none, the file holds no keys, no threshold holds the cascade's precision, or the page's
+            library is missing.
         DeployError: the endpoint cannot be reached, or serves no such model.
         ModelError: a folder holds no model that can be served.
     """
     keys = None if offer.keys is None else KeyRing(offer.keys)
     classifier = _classifier(offer, load)
     cascade = None if offer.cascade is None else load_cascade(offer.cascade, offer.model, classifier)
-    return create_app(
+    app = create_app(
         classifier,
         settings=_settings(offer),
         keys=keys,
         cascade=cascade,
+        observers=[] if offer.log is None else [open_recorder(offer.log, offer.model)],
         texts=_texts(offer),
         batches=offer.batches,
         tracer=tracer_from_environment(),
         stopping=stopping,
     )
+    if offer.page:
+        from jobtuner.serve.page.mount import add_page
+
+        add_page(app, classifier.taxonomy.languages, keys=keys is not None)
+    return app
 
 
 def _classifier(offer: Offer, load: Loader | None) -> Classifier:

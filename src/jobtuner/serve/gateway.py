@@ -17,6 +17,7 @@ from jobtuner.serve.metrics import Metrics
 from jobtuner.serve.middleware import BodyLimit, KeyCheck, RequestLog
 from jobtuner.serve.observers import Audience, Observer
 from jobtuner.serve.passthrough import add_passthrough
+from jobtuner.serve.recorder import Recorder
 from jobtuner.serve.schemas import ModelCard, ModelList, OccupationsRequest, OccupationsResponse, State
 from jobtuner.serve.scorer import Batching, Scorer
 from jobtuner.serve.texts import add_letters, add_skills
@@ -103,6 +104,9 @@ def create_app(
     scorer = Scorer(classifier, limits.workers, limits.queue, limits.batching)
     cheap = None if cascade is None else Scorer(cascade.baseline, 1, limits.queue, limits.batching)
     audience = Audience(observers, metrics)
+    for observer in observers:
+        if isinstance(observer, Recorder):
+            metrics.include(observer)
     desk = Desk(classifier, scorer, metrics, audience, seconds=limits.answer_seconds, cascade=cascade, cheap=cheap)
     kept = None if batches is None else Batches(batches, desk, classifier.model_version)
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
     from jobtuner.serve.backend import Classifier
     from jobtuner.serve.schemas import OccupationResult
 
@@ -82,6 +84,10 @@ class Metrics:
     def unobserved(self, reason: str) -> None:
         """An observer missed an answer."""
         self._unobserved.labels(reason).inc()
+
+    def include(self, collector: "Collector") -> None:
+        """Show what another part of the endpoint counts, too."""
+        self._registry.register(collector)
 
     def text(self, ready: bool) -> bytes:
         """Everything, in Prometheus' text format."""

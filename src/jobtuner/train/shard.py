@@ -35,7 +35,9 @@ def shard_base(model: Any, processes: int) -> dict[str, int]:
     causal = model.get_base_model()
     for layer in causal.model.layers:
         fully_shard(layer, mesh=mesh, ignored_params=whole)
-    fully_shard(causal, mesh=mesh, ignored_params=whole)  # embedding, last norm, output layer
+    # Embedding, last norm, output layer. Let go after each pass like a layer, not kept as a root's weights usually are:
+    # what one process does alone, such as writing a checkpoint, cuts them again, and then it would gather alone.
+    fully_shard(causal, mesh=mesh, ignored_params=whole, reshard_after_forward=True)
     wrong = [name for name, each in model.named_parameters() if _is_cut(each) == each.requires_grad]
     if wrong:
         raise ModelError(f"hardware.sharding did not take effect on {len(wrong)} weights, {wrong[0]} among them.")

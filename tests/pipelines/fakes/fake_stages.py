@@ -21,6 +21,7 @@ from jobtuner.contracts import (
     EvalReport,
     ExportedModel,
     ModelVersion,
+    MonitorReport,
     PreparedData,
     TrainedModel,
 )
@@ -84,6 +85,10 @@ CONTRACTS: dict[str, Callable[..., Contract]] = {
         reasons=["macro-F1 0.790 exceeds the baseline's 0.690."], model_fingerprint="m", tracking_uri="memory://",
     ),
     "export": lambda **common: ExportedModel(**common, model_fingerprint="m", labels=["2221", "2512"], parity={}),
+    "monitor": lambda **common: MonitorReport(
+        **common, since="s", until="u", rows=20, drifted=True, drifted_tests=[], accuracy=None, action="retrain",
+        retrain=os.environ.get("JOBTUNER_FAKE_RETRAIN") == "1", reasons=[],
+    ),
     "deploy": lambda **common: Deployment(
         **common, target="local", url="http://127.0.0.1:1", model_version="jobtuner-occupation/3", checks=[]
     ),

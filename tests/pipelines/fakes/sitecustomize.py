@@ -25,7 +25,7 @@ if importlib.util.find_spec("jobtuner") is not None and os.environ.get("JOBTUNER
 
         return fake_tracker.FileRunStore(os.environ["JOBTUNER_FAKE_RUNS"])
 
-    for _stage in ("prepare", "baseline", "train", "evaluate", "register", "export", "deploy"):
+    for _stage in ("prepare", "baseline", "train", "evaluate", "register", "export", "deploy", "monitor"):
         _module = types.ModuleType(f"jobtuner.{_stage}.stage")
         _module.run = _run(_stage)  # type: ignore[attr-defined]
         sys.modules[_module.__name__] = _module

@@ -306,3 +306,38 @@ def test_missing_and_refused_inputs(tmp_path: Path) -> None:
         prepare(Config(name="t", data=DataConfig(generate=GenerateConfig(languages=()))), tmp_path / "c")
     with pytest.raises(DataError, match=r"reads no other stage; it got \['train'\]"):
         run(config(None), {"train": tmp_path}, tmp_path)
+
+
+GERMAN = "Wir suchen eine Fachkraft für die Nachtschicht und die Wochenenden in unserem Haus"
+FRENCH = "Nous cherchons une personne pour le service de nuit et les fins de semaine dans notre maison"
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("missing", "de"), ("always", "de"), ("never", "und")])
+def test_languages_are_found_where_the_recipe_says_so(mode: Any, expected: str) -> None:
+    from jobtuner.prepare.parts import numbered
+    from jobtuner.prepare.steps import preprocess
+    from jobtuner.records import JobAd
+
+    config = Config(name="t", data=DataConfig(detect_language=mode, languages=("de", "fr", "en")))
+    ads = [JobAd("a", GERMAN, "5120"), JobAd("b", FRENCH, "5120", "en")]
+    rows = list(numbered(ads))
+    preprocess(rows, config, builtin_taxonomy())
+    assert [row["language"] for row in rows] == [expected, "fr" if mode == "always" else "en"]
+
+
+def test_a_found_language_settles_a_title_that_means_two_codes() -> None:
+    from jobtuner.prepare.parts import numbered
+    from jobtuner.prepare.steps import preprocess
+    from jobtuner.records import JobAd
+    from jobtuner.taxonomy import Occupation
+
+    taxonomy = Taxonomy([Occupation("1", {"fr": "Chef"}), Occupation("2", {"de": "Chef"}), Occupation("3")])
+    ads = [JobAd("a", GERMAN, "chef"), JobAd("b", FRENCH, "CHEF"), JobAd("c", GERMAN, "Koch")]
+    for mode, labels in (("missing", ["2", "1"]), ("never", ["chef", "CHEF"])):
+        rows = list(numbered(ads))
+        preprocess(rows, Config(name="t", data=DataConfig(detect_language=mode, languages=("de", "fr"))), taxonomy)  # type: ignore[arg-type]
+        assert [row["label"] for row in rows[:2]] == labels
+        kinds = (
+            ["", "", "unknown label"] if mode == "missing" else ["ambiguous label", "ambiguous label", "unknown label"]
+        )
+        assert [row["kind"] for row in rows] == kinds

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from tests.conftest import ADS, TINY
 
 ROOT = Path(__file__).parents[3]
 CODES = ["2221", "2221", "5120", "5120", "8331"]
+FILES = {"adapter", "base", "tokenizer", "history.jsonl", "curves.png", "inference.json", CONTRACT_FILE}
 PRECISE = {"quantization.compute_dtype": "float32"}
 
 
@@ -68,9 +71,47 @@ def difference(one: dict[str, Any], other: dict[str, Any]) -> float:
     return max(float((value - other[name]).abs().max()) for name, value in one.items())
 
 
+class Forks:
+    """The process that forks those of each training."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.unit.train.ranks"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}, text=True,
+        )  # fmt: skip
+
+    def run(self, config: Config, prepare: Path, out: Path, processes: int = 2, **more: int) -> list[int]:
+        """Train; the exit codes, by rank."""
+        out.mkdir(parents=True)
+        job = {"config": json.loads(config.to_json()), "prepare": str(prepare), "out": str(out), **more}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({**job, "processes": processes}) + "\n")
+        self._process.stdin.flush()
+        codes: list[int] = json.loads(self._process.stdout.readline())
+        return codes
+
+    def trained(self, config: Config, prepare: Path, out: Path, processes: int = 2) -> TrainedModel:
+        """Train to the end."""
+        codes = self.run(config, prepare, out, processes)
+        said = "".join(path.read_text()[-3000:] for path in out.parent.glob(f"{out.name}.*.log"))
+        assert codes == [0] * processes, said
+        return TrainedModel.load(out)
+
+    def close(self) -> None:
+        self._process.communicate(timeout=60)
+
+
 @pytest.fixture(scope="module")
-def alone(prepared: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
-    return run_train(config_of(), {"prepare": prepared.folder}, tmp_path_factory.mktemp("alone"))
+def forks() -> Iterator[Forks]:
+    found = Forks()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def alone(forks: Forks, prepared: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    return forks.trained(config_of(), prepared.folder, tmp_path_factory.mktemp("alone") / "out", 1)
 
 
 def history_of(model: TrainedModel) -> list[dict[str, float]]:
@@ -86,59 +127,98 @@ def assert_same(model: TrainedModel, alone: TrainedModel) -> None:
         assert one == pytest.approx(other, abs=2e-3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"hardware.sharding": "fsdp"}, {"training.packing": "none", "training.gradient_accumulation": "2",
-      "training.batch_size": "2", "hardware.sharding": "fsdp", "training.gradient_checkpointing": "true"}],
+    [
+        {},
+        {"hardware.sharding": "fsdp"},
+        {
+            "hardware.sharding": "fsdp", "training.packing": "none", "training.gradient_accumulation": "2",
+            "training.batch_size": "2", "training.gradient_checkpointing": "true",
+        },
+    ],
     ids=["copies", "sharded", "sharded, padded, checkpointed"],
 )  # fmt: skip
 def test_two_processes_train_what_one_trains(
-    changes: dict[str, str], alone: TrainedModel, prepared: PreparedData, tmp_path: Path
+    changes: dict[str, str], alone: TrainedModel, forks: Forks, prepared: PreparedData, tmp_path: Path
 ) -> None:
     """Of 4-bit weights: bitsandbytes' NF4 with double quantisation, cut in two by FSDP2 or not."""
-    model = run_train(config_of(**changes, **{"hardware.processes": "2"}), {"prepare": prepared.folder}, tmp_path)
+    model = forks.trained(config_of(**changes), prepared.folder, tmp_path / "out")
     assert_same(model, alone)
     assert model.settings["processes"] == 2
     assert model.settings["quantized_layers"] == 14
     if changes:
         assert model.settings["sharded_units"] == 3  # two layers, and what is around them
-    names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"adapter", "base", "tokenizer", "history.jsonl", "curves.png", "inference.json", CONTRACT_FILE}
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == FILES
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hardware.sharding": "fsdp"},
+        {"training.method": "full", "lora": "{}", "training.max_steps": "4", "training.learning_rate": "1.0e-3"},
+    ],
+    ids=["sharded", "all weights"],
+)
+def test_full_precision_is_the_same_too(
+    changes: dict[str, str], forks: Forks, prepared: PreparedData, tmp_path: Path
+) -> None:
+    plain = {"quantization.type": "none", "quantization.double": "false", **changes}
+    one = forks.trained(config_of(**{**plain, "hardware.sharding": "none"}), prepared.folder, tmp_path / "one", 1)
+    two = forks.trained(config_of(**plain), prepared.folder, tmp_path / "two")
+    assert two.metrics["validation_loss"] == pytest.approx(one.metrics["validation_loss"], abs=1e-4)
+    (weights,) = [path for path in one.folder.glob("*/*.safetensors") if path.parent.name in {"adapter", "weights"}]
+    theirs = two.folder / weights.relative_to(one.folder)
+    assert difference(dict(load_file(weights)), dict(load_file(theirs))) < 1e-3
+
+
+def test_a_signal_to_one_stops_both_at_one_step_and_the_resumed_run_ends_the_same(
+    alone: TrainedModel, forks: Forks, prepared: PreparedData, tmp_path: Path
+) -> None:
+    """SIGTERM reaches the second process alone; the checkpoint is the first one's, and serves one process too."""
+    kept = {"checkpoint.uri": str(tmp_path / "kept"), "hardware.sharding": "fsdp"}
+    codes = forks.run(config_of(**kept), prepared.folder, tmp_path / "first", signal_at=6)
+    assert codes == [143, 143]
+    assert "SIGTERM at step 7 of 18" in (tmp_path / "first.0.log").read_text()
+    assert not (tmp_path / "first" / CONTRACT_FILE).exists()
+    (folder,) = (tmp_path / "kept").iterdir()  # the second process claims no folder of its own
+    assert [path.name for path in folder.glob("checkpoint-*")] == ["checkpoint-7"]
+    shutil.copytree(tmp_path / "kept", tmp_path / "copy")
+    model = forks.trained(config_of(**kept), prepared.folder, tmp_path / "second")
+    assert model.metrics["resumes"] == 1
+    assert_same(model, alone)
+    single = config_of(**{"checkpoint.uri": str(tmp_path / "copy")})
+    assert_same(forks.trained(single, prepared.folder, tmp_path / "third", 1), alone)
+
+
+def test_a_loss_that_is_no_number_stops_both_and_names_examples(
+    forks: Forks, prepared: PreparedData, tmp_path: Path
+) -> None:
+    """At this rate the loss or the gradient is no number after a step or two."""
+    codes = forks.run(
+        config_of(**{"training.learning_rate": "1.0e30", "training.best_by": "null"}), prepared.folder, tmp_path / "out"
+    )
+    assert codes == [1, 1]
+    said = "".join(path.read_text() for path in tmp_path.glob("out.*.log"))
+    assert "the step was not taken. Its examples:" in said
 
 
 @pytest.mark.slow
-def test_full_precision_sharded_is_the_same_too(prepared: PreparedData, tmp_path: Path) -> None:
-    changes = {"quantization.type": "none", "quantization.double": "false"}
-    models = []
-    for name, more in (("alone", {}), ("sharded", {"hardware.processes": "2", "hardware.sharding": "fsdp"})):
-        (tmp_path / name).mkdir()
-        models.append(run_train(config_of(**changes, **more), {"prepare": prepared.folder}, tmp_path / name))
-    assert_same(models[1], models[0])
+def test_the_stage_starts_its_processes(alone: TrainedModel, prepared: PreparedData, tmp_path: Path) -> None:
+    model = run_train(config_of(**{"hardware.processes": "2"}), {"prepare": prepared.folder}, tmp_path)
+    assert_same(model, alone)
+    assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
 @pytest.mark.slow
-def test_two_processes_train_all_weights_as_one_does(prepared: PreparedData, tmp_path: Path) -> None:
-    changes = {"quantization.type": "none", "quantization.double": "false", "training.method": "full", "lora": "{}",
-               "training.max_steps": "4", "training.learning_rate": "1.0e-3"}  # fmt: skip
-    weights = []
-    for name, more in (("alone", {}), ("together", {"hardware.processes": "2"})):
-        (tmp_path / name).mkdir()
-        model = run_train(config_of(**changes, **more), {"prepare": prepared.folder}, tmp_path / name)
-        weights.append(dict(load_file(model.folder / "weights" / "model.safetensors")))
-    assert difference(*weights) < 1e-3  # stored in float32, four steps of Adam
-
-
-@pytest.mark.slow
-def test_sigterm_saves_once_and_the_resumed_run_ends_the_same(
-    alone: TrainedModel, prepared: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_sigterm_to_the_stage_ends_all_with_one_checkpoint(
+    prepared: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOBTUNER_CHECKPOINTS", str(tmp_path / "kept"))
     events = tmp_path / "events.jsonl"
     monkeypatch.setenv("JOBTUNER_EVENTS", str(events))
-    config = config_of(**{"hardware.processes": "2", "hardware.sharding": "fsdp"})
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
+    (tmp_path / "out").mkdir()
 
     def stop_after_a_step() -> None:
         while not (events.exists() and '"loss"' in events.read_text()):
@@ -148,15 +228,10 @@ def test_sigterm_saves_once_and_the_resumed_run_ends_the_same(
     waiting = threading.Thread(target=stop_after_a_step, daemon=True)
     waiting.start()
     with pytest.raises(Interrupted, match=r"SIGTERM at step \d+ of 18") as stopped:
-        run_train(config, {"prepare": prepared.folder}, tmp_path / "first")
+        run_train(config_of(**{"hardware.processes": "2"}), {"prepare": prepared.folder}, tmp_path / "out")
     waiting.join()
     assert stopped.value.code == 143
-    assert not (tmp_path / "first" / CONTRACT_FILE).exists()
     assert len(list((tmp_path / "kept").glob("*/checkpoint-*"))) == 1
-    model = run_train(config, {"prepare": prepared.folder}, tmp_path / "second")
-    assert model.metrics["resumes"] == 1
-    assert_same(model, alone)
-    assert len(list((tmp_path / "kept").iterdir())) == 1  # the second process holds no folder of its own
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jobtuner import progress
-from jobtuner.config import CheckpointConfig, Config, load_config
+from jobtuner.config import CheckpointConfig, Config, QuantizationConfig, load_config
 from jobtuner.contracts import CONTRACT_FILE, EvalReport, ExportedModel, PreparedData, TrainedModel
 from jobtuner.errors import Interrupted, ModelError, StorageError
 from jobtuner.export.stage import run as run_export
@@ -242,7 +242,7 @@ def test_export_fails_where_merged_and_adapted_disagree(
     save_file(weights, unlike / "model" / "model.safetensors", metadata={"format": "pt"})
     from jobtuner.export.stage import parity
 
-    found = parity(TrainedModel.load(broken), unlike / "model", prepared, strict, report.temperature)
+    found, _ = parity(TrainedModel.load(broken), unlike / "model", prepared, strict, report.temperature)
     assert found["label_agreement"] < 1.0
 
 
@@ -284,3 +284,42 @@ def test_a_changed_taxonomy_beside_the_model_is_refused(exported: ExportedModel,
     Taxonomy(kept).save(folder / "taxonomy.json")
     with pytest.raises(ModelError, match="taxonomy"):
         load_exported(folder)
+
+
+def test_bfloat16_is_merged_in_half_the_memory_to_the_same_bits(
+    trained: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from jobtuner.export import merge as merging
+
+    settings = InferenceSettings.load(trained.folder)
+    settings = replace(settings, quantization={**settings.quantization, "compute_dtype": "bfloat16"})
+    for work in ("bfloat16", "float32"):
+        monkeypatch.setattr(merging, "_work_type", lambda *_, work=work: work)
+        merging.merge(trained, settings, "bfloat16", tmp_path / work)
+    half, whole = (load_file(tmp_path / name / "model.safetensors") for name in ("bfloat16", "float32"))
+    assert half.keys() == whole.keys() and all(weight.dtype == torch.bfloat16 for weight in half.values())
+    other = {name for name in half if not torch.equal(half[name], whole[name])}
+    assert other <= {"model.embed_tokens.weight"}  # why its adapter is merged in float32
+    adapted = load_file(trained.folder / "adapter" / "adapter_model.safetensors")
+    assert any("q_proj.lora_B" in name and weight.any() for name, weight in adapted.items())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "compute", "adapter", "work"),
+    [
+        ("bfloat16", "bfloat16", {"target_modules": ["q_proj"]}, "bfloat16"),
+        ("bfloat16", "bfloat16", {"target_modules": "all-linear", "use_dora": False}, "bfloat16"),
+        ("bfloat16", "bfloat16", {"target_modules": ["q_proj"], "use_dora": True}, "float32"),
+        ("bfloat16", "bfloat16", {"target_modules": ["q_proj", "embed_tokens"]}, "float32"),
+        ("bfloat16", "float32", {}, "float32"),
+        ("float32", "bfloat16", {}, "float32"),
+    ],
+)
+def test_the_type_of_the_merge(dtype: str, compute: str, adapter: dict[str, Any], work: str) -> None:
+    from jobtuner.export.merge import _work_type
+
+    quantization = QuantizationConfig(compute_dtype=compute)  # type: ignore[arg-type]
+    assert _work_type(dtype, quantization, adapter) == work

@@ -1,0 +1,1 @@
+"""The watch over a served model: drift, quality, and the decision to train anew."""
