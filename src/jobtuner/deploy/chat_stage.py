@@ -9,8 +9,6 @@ from jobtuner.contracts import ExportedModel, PreparedData
 from jobtuner.errors import ContractError, DeployError
 from jobtuner.generation import load_exported_writer
 from jobtuner.records import ChatExample, read_jsonl
-from jobtuner.tasks import SkillsTask
-from jobtuner.tasks.skills import quoted
 
 __all__ = ["ask_exported"]
 
@@ -47,16 +45,19 @@ def _checks(task: str, examples: Sequence[ChatExample], answers: Sequence[str]) 
             "language": row.language,
             "expected": row.answer[:_SHOWN],
             "answered": answer[:_SHOWN],
-            "valid": bool(_skills(row, answer)) if task == "skills" else bool(answer),
+            "valid": _is_list(answer) if task == "skills" else bool(answer),
         }
         for row, answer in zip(examples, answers, strict=True)
     ]
 
 
-def _skills(row: ChatExample, answer: str) -> Sequence[object]:
-    """What it found; for an ad without skills the empty list that it wrote."""
-    found: Sequence[object] = SkillsTask().parse(answer, row.text)
-    return found or (["none"] if not row.facts["spans"] and answer and not quoted(answer) else [])
+def _is_list(answer: str) -> bool:
+    """Whether it is a JSON list of texts. What they are worth, the evaluation has judged."""
+    try:
+        value = json.loads(answer)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _one_per_language(prepared: PreparedData) -> list[ChatExample]:

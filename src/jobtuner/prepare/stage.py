@@ -67,6 +67,8 @@ def run_shard(config: Config, shard: int, shards: int, out_dir: Path) -> Prepare
     Raises:
         DataError: there is no such shard, or the input cannot be read.
     """
+    if config.task in CHAT_TASKS:
+        raise DataError(f"The task {config.task} is prepared in one piece: run `jobtuner prepare` without shards.")
     if not 0 <= shard < shards:
         raise DataError(f"There is no shard {shard} of {shards}; the first is 0, the last {shards - 1}.")
     with tempfile.TemporaryDirectory() as downloads:

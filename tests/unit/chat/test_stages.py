@@ -9,6 +9,7 @@ import pytest
 from jobtuner.chat_metrics import measure_chats
 from jobtuner.chat_scores import score_answers
 from jobtuner.contracts import BaselineModel, EvalReport, ExportedModel
+from jobtuner.deploy.chat_stage import _is_list
 from jobtuner.deploy.stage import run as deploy
 from jobtuner.errors import ContractError, DeployError, ModelError
 from jobtuner.evaluate.stage import run as evaluate
@@ -144,3 +145,11 @@ def test_every_stage_runs_for_every_task(task: str, tmp_path: Path) -> None:
         stage(made.config, made.inputs("evaluate") if name == "export" else made.inputs(), made_folder(tmp_path / name))
     inputs = made.inputs("evaluate", "export")
     assert not register(made.config, inputs, made_folder(tmp_path / "register"), MemoryRegistry(), "memory").promoted
+
+
+@pytest.mark.parametrize(
+    ("answer", "valid"),
+    [('["a", "b"]', True), ("[]", True), ('["a"', False), ("[1]", False), ('"a"', False), ("", False)],
+)
+def test_skills_are_deployed_where_they_come_as_a_list(answer: str, valid: bool) -> None:
+    assert _is_list(answer) is valid

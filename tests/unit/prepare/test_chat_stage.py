@@ -85,7 +85,7 @@ def test_spans_follow_the_text_through_cleaning(tmp_path: Path) -> None:
     rows = [{"text": f"<p>{text}</p>", "skills": [text.split()[-1].upper()]} for text in TEXTS]
     rows.append({"text": "<p>Pilot</p>", "skills": ["flying"]})
     rows.append({"text": "<p>Nurse, wound care</p>", "skills": ["wound"]})
-    rows.append(rows[1])
+    rows.append({**rows[1], "text": "<p>COOK:  sauces</p>"})
     out = tmp_path / "out"
     out.mkdir()
     prepared = run(_config("skills", data__input=_input(tmp_path, rows)), {}, out)
@@ -93,7 +93,7 @@ def test_spans_follow_the_text_through_cleaning(tmp_path: Path) -> None:
     assert sorted(kinds) == ["conflicting annotations"] * 2 + ["skills not in the text"]
     assert prepared.counts["duplicates"] == 1
     found = {row.text: row.answer for rows in _examples(prepared).values() for row in rows}
-    assert found["Cook: sauces"] == '["sauces"]'
+    assert found.get("Cook: sauces", found.get("COOK: sauces")) == '["sauces"]'
     assert all("<p>" not in text for text in found)
 
 
