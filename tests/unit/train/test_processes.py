@@ -197,7 +197,9 @@ def test_a_loss_that_is_no_number_stops_both_and_names_examples(
 ) -> None:
     """At this rate the loss or the gradient is no number after a step or two."""
     codes = forks.run(
-        config_of(**{"training.learning_rate": "1.0e30", "training.best_by": "null"}), prepared.folder, tmp_path / "out"
+        config_of(**{"training.learning_rate": "1.0e+30", "training.best_by": "null"}),
+        prepared.folder,
+        tmp_path / "out",
     )
     assert codes == [1, 1]
     said = "".join(path.read_text() for path in tmp_path.glob("out.*.log"))

@@ -14,9 +14,10 @@ import yaml
 
 from jobtuner.config import load_config
 from jobtuner.contracts import PreparedData
-from jobtuner.errors import ConfigError
+from jobtuner.errors import ConfigError, ModelError
 from jobtuner.run import Run
 from jobtuner.tracking import MemoryRunStore, _memory
+from jobtuner.train import tune_worker
 from jobtuner.train.search import search
 from jobtuner.train.tune import TuningPlan, begin, next_trial, open_study
 from tests.unit.train.test_processes import prepared
@@ -94,11 +95,31 @@ def test_a_trial_that_is_behind_is_given_up(prepared: PreparedData, tmp_path: Pa
     assert not list((tmp_path / "cache" / "checkpoints").iterdir())
 
 
-def test_a_trial_that_diverges_does_not_end_the_search(prepared: PreparedData, tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, prepared, 1, overrides={**STANDIN, "training.max_grad_norm": "1.0e38"})
+def test_a_trial_that_diverges_does_not_end_the_search_a_missing_gpu_does(
+    prepared: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = ["The loss is nan in step 3 of 12; the step was not taken.", "", "training.liger needs a GPU."]
+
+    def train(folder: Path, plan: TuningPlan, config: Any, trial: Any, measured: list[float]) -> None:
+        message = messages.pop(0)
+        if message:
+            raise ModelError(message)
+        measured += [2.0, 1.5]
+
+    monkeypatch.setattr(tune_worker, "_train", train)
+    search(tmp_path, plan_of(tmp_path, prepared, 2), 1)
+    plan = plan_of(tmp_path, prepared, 3)
+    study = open_study(tmp_path, plan)
+    assert [trial.state.name for trial in study.trials] == ["PRUNED", "COMPLETE"]
+    assert study.best_value == 1.5
+    with pytest.raises(ModelError, match="needs a GPU"):
+        search(tmp_path, plan, 1)
+
+
+def test_no_more_trials_are_begun_than_were_asked_for(prepared: PreparedData, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, prepared, 1)
     begin(tmp_path, plan)
     study = open_study(tmp_path, plan)
-    study.enqueue_trial({"training.learning_rate": 1e-2, "lora.alpha": 8})
     assert next_trial(tmp_path, study, plan, 1) is not None
     assert next_trial(tmp_path, study, plan, 1) is None  # one is asked for, and one runs
 
