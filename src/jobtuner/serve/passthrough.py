@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from jobtuner.errors import DeployError
@@ -55,21 +54,29 @@ async def _pass(
     if not body.stream:
         answer = await upstream.post(path, body.forwarded(), request_id)
         return Response(answer, media_type="application/json")
-    stack = AsyncExitStack()
-    pieces = await stack.enter_async_context(upstream.stream(path, body.forwarded(), request_id))
-    return StreamingResponse(_relay(pieces, stack, request_id), media_type="text/event-stream")
+    pieces = _relay(upstream, path, body.forwarded(), request_id)
+    first = await anext(pieces, b"")  # what is wrong from the start has a status, not an event
+    return StreamingResponse(_joined(first, pieces), media_type="text/event-stream")
 
 
-async def _relay(pieces: AsyncIterator[bytes], stack: AsyncExitStack, request_id: str) -> AsyncIterator[bytes]:
+async def _relay(upstream: Upstream, path: str, body: dict[str, Any], request_id: str) -> AsyncIterator[bytes]:
     """The pieces; where they break off, an event that says so, since the status is long sent."""
     end = b""
-    async with stack:
+    async with upstream.stream(path, body, request_id) as pieces:
         try:
             async for piece in pieces:
                 end = (end + piece)[-_END_BYTES:]
                 yield piece
         except DeployError:
+            if not end:
+                raise
             end = b""
         if b"data: [DONE]" not in end:
             error = {"type": "upstream", "message": "The model's server broke off.", "request_id": request_id}
             yield f"data: {json.dumps({'error': error})}\n\n".encode()
+
+
+async def _joined(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece

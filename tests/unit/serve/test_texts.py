@@ -148,6 +148,13 @@ def test_a_stream_that_breaks_off_ends_with_an_error(client: TestClient, server:
     assert '"type": "upstream"' in chat(client, stream=True).text.strip().split("\n\n")[-1]
 
 
+def test_streams_give_their_places_back(client: TestClient, server: TextServer) -> None:
+    server.breaks_off = True
+    for _ in range(70):  # there are 64
+        assert chat(client, stream=True).status_code == 200
+    assert chat(client).status_code == 200
+
+
 @pytest.mark.parametrize(
     "more",
     [
