@@ -38,7 +38,7 @@ class MonitorConfig(Section):
     """Corrected answers (JSONL or CSV with id and label): a file or s3://bucket/key; None: quality is not measured."""
     state: str | None = None
     """File or s3://bucket/key that remembers drifted windows, trainings asked for and approvals from one look to the
-    next; None: each look stands alone, so drift must count after one window."""
+    next. None: each look begins anew; drift then starts a training only where `retrain.drifted_windows` is 1."""
     window_days: Annotated[float, Field(gt=0.0)] = 7.0
     """Days before `until` that are looked at."""
     until: str | None = None

@@ -75,9 +75,7 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
         parity=found,
     )
     if config.task not in CHAT_TASKS:
-        _write_watch_reference(
-            prepared, report, folder
-        )  # after the fingerprint: it holds the time at which it was made
+        _write_watch_reference(prepared, report, folder)  # after the fingerprint: it holds the time of its making
     return exported.save()
 
 

@@ -84,9 +84,6 @@ class Vocabulary:
     def __init__(self, hashes: Iterable[int]) -> None:
         self._hashes = frozenset(hashes)
 
-    def __len__(self) -> int:
-        return len(self._hashes)
-
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Vocabulary":
         """The words of training texts; of more than 200,000 the most frequent ones."""

@@ -48,8 +48,9 @@ class LogSettings:
     """Seconds after which a part is published, however small."""
     keep_days: int | None = None
     """Days that are kept, today among them; None: the log never deletes."""
-    spool_bytes: int = 2**30
-    """Size of the spool from which answers are dropped: an object store may be away for long, the disk is not ours."""
+    spool_bytes: int = 128 * 2**20
+    """Size of the spool from which answers are dropped: an object store may be away for long. 128 MiB are some 300,000
+    answers, and half of the gateway's temporary volume."""
     spool: Path | None = None
     """Folder for rows that are not published yet; None: inside the log's folder, or for s3:// one of the system's
     temporary folder, named after the log."""
