@@ -300,7 +300,7 @@ def _parquet_file(source: Any, path: Path, check: CheckColumns, budget: Budget) 
             budget.spend(sum(groups.row_group(index).total_byte_size for index in range(groups.num_row_groups)), path)
             for batch in file.iter_batches(batch_size=_BATCH, columns=wanted):
                 yield from _batch_rows(batch)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:  # a damaged column name is no UTF-8
         raise DataError(f"{path} is no readable Parquet file ({error}). Write it again.") from error
 
 

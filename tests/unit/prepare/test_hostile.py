@@ -209,6 +209,10 @@ def test_a_packed_file_with_two_faults_is_refused(tmp_path: Path) -> None:
     assert read_hostile("rows.jsonl.gz", range(155, 156), tmp_path) == 1  # not UTF-8, and a wrong checksum
 
 
+def test_a_parquet_file_with_a_damaged_column_name_is_refused(tmp_path: Path) -> None:
+    assert read_hostile("rows.parquet", range(921, 922), tmp_path) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMS)
 def test_ten_thousand_hostile_files(name: str, tmp_path: Path) -> None:
