@@ -31,7 +31,7 @@ HADOLINT  ?= $(wildcard $(SCANNERS)/bin/hadolint)
 export TFOFFLINE KUBECHECK CHECKOV HADOLINT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-vllm test-gpu test-cluster lint type format check compile golden bench gpu-bench \
+.PHONY: help setup run test test-slow test-vllm test-gguf test-gpu test-cluster lint type format check compile golden drift-demo screenshots bench gpu-bench \
 	terraform-check cluster-env manifests manifests-check images sbom pin-images kind-up lock lock-scanners lock-vllm clean
 
 help:  ## Show this list
@@ -74,6 +74,9 @@ $(VLLM)/.ready: requirements/vllm.lock | setup
 	@VIRTUAL_ENV=$(CURDIR)/$(VLLM) $(call uv) pip install --quiet --require-hashes --no-deps -r requirements/vllm.lock
 	@touch $@
 
+test-gguf: setup  ## Run the tests that need llama-cpp-python (LLAMA_PYTHON=/path/to/python)
+	@$(BIN)/pytest -m gguf $(ARGS)
+
 test-gpu: setup  ## Run the tests that need a CUDA device
 	@$(BIN)/pytest -m gpu $(ARGS)
 
@@ -93,17 +96,24 @@ format: setup  ## Format the code and mend what can be mended
 
 check: lint type test  ## Everything CI checks
 
-compile: setup  ## Compile the pipeline to outputs/training.yaml
+compile: setup  ## Compile the pipelines to outputs/{training,monitoring,batch}.yaml
 	@mkdir -p outputs
-	@$(BIN)/jobtuner compile --output outputs/training.yaml
+	@for name in training monitoring batch; do $(BIN)/jobtuner compile --pipeline $$name --output outputs/$$name.yaml || exit 1; done
+
+drift-demo: setup  ## Play six months of changing ads, with and without retraining
+	@$(BIN)/jobtuner drift-demo --output outputs/drift-demo $(ARGS)
+
+screenshots: setup  ## Pictures of the web page for README (Chromium)
+	@$(BIN)/python -m docs.screenshots $(ARGS)
 
 golden: setup  ## Rewrite the golden files; read the diff before you commit it
 	@UPDATE_GOLDEN=1 $(BIN)/pytest -q tests/pipelines tests/manifests
 
 bench: setup  ## Run the benchmarks (nothing else may run meanwhile; DATA= a folder of real rows, for the baseline's)
-	@for name in answer_loss bootstrap label_scores personal_data train_throughput; do \
+	@for name in answer_loss bootstrap gateway_overhead label_scores personal_data prepare_scale read_rows train_throughput; do \
 	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
-	@$(if $(DATA),$(BIN)/python benchmarks/baseline_real.py $(DATA) && $(BIN)/python benchmarks/baseline_variants.py $(DATA),echo "Skipped: the baseline's benchmarks need DATA=FOLDER")
+	@$(if $(DATA),for name in baseline_real baseline_variants drift_real languages; do \
+	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(DATA) || exit 1; done,echo "Skipped: four benchmarks need DATA=FOLDER")
 
 gpu-bench: setup  ## Time fine-tuning of Qwen2.5-7B's shape on a GPU (ARGS="--peak-flops 989e12" adds the MFU)
 	@$(BIN)/python benchmarks/train_throughput.py --gpu $(ARGS)
