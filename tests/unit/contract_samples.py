@@ -104,6 +104,7 @@ def evaluation_files(path: Path, abstain_below: float = 0.4) -> None:
     """What the export stage reads of an evaluation beside its contract."""
     document = {"abstention": {"model": {"point": {"threshold": abstain_below}}}}
     (path / "metrics.json").write_text(json.dumps(document), encoding="utf-8")
+    (path / "predictions.jsonl").write_text("", encoding="utf-8")
     _folder(path, "baseline/weights.safetensors", "baseline/baseline.json", "baseline/cascade.json")
 
 

@@ -22,6 +22,7 @@ from jobtuner.train.kernels import compile_layers, use_liger, verify_kernels
 from jobtuner.train.label_metrics import LabelJudge, macro_f1
 from jobtuner.train.stage import run as run_train
 from tests.conftest import ADS, NF4, TINY, Standin
+from tests.unit import contract_samples
 from tests.unit.train.samples import build
 from tests.unit.train.test_processes import prepared
 
@@ -40,9 +41,10 @@ def config_of(**changes: str) -> Config:
 
 def report_of(trained: TrainedModel, folder: Path) -> EvalReport:
     folder.mkdir()
+    contract_samples.evaluation_files(folder)
     return EvalReport(
         folder=folder, fingerprint="report", data_fingerprint="data", model_fingerprint=trained.fingerprint,
-        examples=1, model={}, baseline={}, gain={}, mcnemar_p=1.0, temperature=1.0,
+        examples=1, model={"accuracy": 0.5}, baseline={}, gain={}, mcnemar_p=1.0, temperature=1.0,
     ).save()  # fmt: skip
 
 

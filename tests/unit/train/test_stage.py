@@ -69,7 +69,7 @@ def report(trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> E
     contract_samples.evaluation_files(folder)
     return EvalReport(
         folder=folder, fingerprint="report", data_fingerprint="data",
-        model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, gain={},
+        model_fingerprint=trained.fingerprint, examples=1, model={"accuracy": 0.5}, baseline={}, gain={},
         mcnemar_p=1.0, temperature=1.7,
     ).save()  # fmt: skip
 
@@ -265,7 +265,7 @@ def test_variants_are_exported_as_they_were_trained(
     contract_samples.evaluation_files(tmp_path / "report")
     report = EvalReport(
         folder=tmp_path / "report", fingerprint="report", data_fingerprint="data",
-        model_fingerprint=trained.fingerprint, examples=1, model={}, baseline={}, gain={}, mcnemar_p=1.0,
+        model_fingerprint=trained.fingerprint, examples=1, model={"accuracy": 0.5}, baseline={}, gain={}, mcnemar_p=1.0,
         temperature=1.0,
     ).save()  # fmt: skip
     inputs = {"prepare": prepared.folder, "train": trained.folder, "evaluate": report.folder}
