@@ -81,7 +81,9 @@ def _told_as_deploy_error(host: str, port: int) -> Iterator[None]:
 
 def _bind(host: str, port: int) -> socket.socket:
     """Take the address before the model is loaded: a taken one shows at once. It listens later."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sends at once (TCP_NODELAY) only where the socket says that it is TCP's; else each answer waits 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))

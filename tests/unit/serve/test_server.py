@@ -14,7 +14,7 @@ import pytest
 
 from jobtuner.errors import ConfigError, DeployError, ModelError
 from jobtuner.serve.assembly import Offer
-from jobtuner.serve.server import _run, main, serve
+from jobtuner.serve.server import _bind, _run, main, serve
 from tests.unit.serve import fakes
 from tests.unit.serve.conftest import wait_until
 
@@ -166,3 +166,10 @@ def test_importing_the_server_imports_nothing_heavy() -> None:
         "import sys, jobtuner.serve.server; print(sorted({'torch', 'fastapi', 'uvicorn', 'scipy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_answers_are_sent_at_once() -> None:
+    """asyncio turns Nagle's algorithm off only for sockets of this protocol; accepted ones inherit it."""
+    listener = _bind("127.0.0.1", 0)
+    with listener:
+        assert listener.proto == socket.IPPROTO_TCP
