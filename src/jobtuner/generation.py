@@ -6,13 +6,11 @@ is not the one that the model was trained with.
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jobtuner.clean import clean_text
-from jobtuner.completions import CompletionsClient
 from jobtuner.config import CleanConfig
 from jobtuner.contracts import TrainedModel
 from jobtuner.errors import ModelError
@@ -27,7 +25,6 @@ __all__ = [
     "GREEDY",
     "Chat",
     "ChatPrompts",
-    "EndpointWriter",
     "LocalWriter",
     "Measured",
     "Sampling",
@@ -242,58 +239,6 @@ class LocalWriter:
             scores = row[-len(answer) :].float().log_softmax(dim=1)
             right = scores.gather(1, torch.tensor(answer, device=device)[:, None])[:, 0]
             yield Measured(right.tolist(), scores.argmax(dim=1).tolist())
-
-
-class EndpointWriter:
-    """A model behind an OpenAI-compatible server.
-
-    Args:
-        client: the server.
-        served: the server's name for the model.
-        max_tokens: longest answer.
-        schema: JSON schema that answers must have, for servers with `structured_outputs` (vLLM).
-        concurrency: chats under way at once.
-    """
-
-    def __init__(
-        self,
-        client: CompletionsClient,
-        served: str,
-        *,
-        max_tokens: int = 512,
-        schema: Mapping[str, Any] | None = None,
-        concurrency: int = 8,
-    ) -> None:
-        self._client, self._served, self._max_tokens = client, served, max_tokens
-        self._schema, self._concurrency = schema, concurrency
-
-    def answers(self, chats: Sequence[Chat], sampling: Sampling = GREEDY) -> list[str]:
-        """One answer a chat.
-
-        Raises:
-            DeployError: the server cannot be reached, refuses, or answers with something else than a chat completion.
-        """
-        with ThreadPoolExecutor(self._concurrency) as pool:
-            return list(pool.map(lambda chat: self._answer(chat, sampling), chats))
-
-    def _answer(self, chat: Chat, sampling: Sampling) -> str:
-        body: dict[str, Any] = {
-            "model": self._served,
-            "messages": chat,
-            "max_tokens": sampling.max_tokens or self._max_tokens,
-            "temperature": sampling.temperature,
-            "seed": sampling.seed,
-        }
-        if self._schema is not None:
-            body["structured_outputs"] = {"json": self._schema}
-        answer = self._client.request("POST", "/chat/completions", body)
-        try:
-            text = answer["choices"][0]["message"]["content"]
-        except (KeyError, IndexError, TypeError) as error:
-            raise self._client.wrong(f"its chat completion is {str(answer)[:300]}") from error
-        if not isinstance(text, str):
-            raise self._client.wrong(f"the content of its chat completion is {type(text).__name__}")
-        return text.strip()
 
 
 def _left_padded(rows: Sequence[Sequence[int]], pad_id: int) -> Any:

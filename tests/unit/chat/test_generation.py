@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from jobtuner.completions import CompletionsClient
 from jobtuner.contracts import TrainedModel
-from jobtuner.errors import DeployError, ModelError
-from jobtuner.generation import EndpointWriter, LocalWriter, Sampling, load_adapted_writer
+from jobtuner.errors import ModelError
+from jobtuner.generation import LocalWriter, Sampling, load_adapted_writer
 from jobtuner.scoring import load_adapted
 from jobtuner.taxonomy import Taxonomy
 from tests.unit.chat.samples import Made
@@ -99,37 +98,3 @@ def test_another_prompt_and_another_task_are_refused(skills: Made, tmp_path: Pat
 def test_a_model_that_answers_in_text_scores_no_labels(skills: Made, taxonomy: Taxonomy) -> None:
     with pytest.raises(ModelError, match="scores no labels"):
         load_adapted(skills.trained, taxonomy)
-
-
-class _Server:
-    """What an OpenAI-compatible server does with a chat, without HTTP."""
-
-    def __init__(self, content: Any = " an answer ") -> None:
-        self.bodies: list[dict[str, Any]] = []
-        self._content = content
-
-    def request(self, method: str, path: str, body: dict[str, Any]) -> Any:
-        assert (method, path) == ("POST", "/chat/completions")
-        self.bodies.append(body)
-        return {"choices": [{"message": {"role": "assistant", "content": self._content}}]} if self._content else {}
-
-    wrong = CompletionsClient.wrong
-    url = "http://server/v1"
-
-
-def test_an_endpoint_is_asked_with_the_schema_and_the_seed() -> None:
-    server: Any = _Server()
-    schema = {"type": "array"}
-    writer = EndpointWriter(server, "skills", max_tokens=7, schema=schema, concurrency=1)
-    chats = [[{"role": "user", "content": text}] for text in TEXTS]
-    assert writer.answers(chats, Sampling(0.5, 3)) == ["an answer"] * 3
-    assert [body["messages"] for body in server.bodies] == chats
-    wanted = {"model": "skills", "max_tokens": 7, "temperature": 0.5, "seed": 3, "structured_outputs": {"json": schema}}
-    assert all(wanted.items() <= body.items() for body in server.bodies)
-
-
-@pytest.mark.parametrize("content", [None, 3])
-def test_an_endpoint_that_answers_otherwise_is_an_error(content: Any) -> None:
-    server: Any = _Server(content)
-    with pytest.raises(DeployError, match="not as an OpenAI-compatible server"):
-        EndpointWriter(server, "skills").answers([[{"role": "user", "content": "a"}]])
