@@ -4,20 +4,21 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 from functools import lru_cache
-from html.parser import HTMLParser
 
 import ftfy
 
 from jobtuner.config import CleanConfig
+from jobtuner.markup import html_to_text
 from jobtuner.names import name_masker
+from jobtuner.orders import without_orders
 from jobtuner.personal_data import mask_personal_data
+from jobtuner.visible import drop_invisible, drop_unreadable
 
 __all__ = [
     "Cleaned",
     "clean_text",
     "cut_at_word",
     "drop_lines",
-    "html_to_text",
     "line_key",
     "normalise_space",
     "repair_encoding",
@@ -31,19 +32,6 @@ _FTFY = ftfy.TextFixerConfig(
     normalization="NFC",
     explain=False,
 )
-_INVISIBLE = dict.fromkeys((0x00AD, 0x200B, 0x2060, 0xFEFF))  # soft hyphen, zero-width space, word joiner, BOM
-
-_BLOCK_TAG = re.compile(
-    r"address|article|aside|blockquote|body|br|center|dd|div|dl|dt|fieldset|figure|footer|form|h[1-6]|head|header|hr|html|li|"
-    r"main|nav|ol|p|pre|section|table|tbody|tfoot|thead|title|tr|ul"
-)
-_INLINE_TAG = re.compile(
-    r"a|abbr|b|big|button|caption|cite|code|del|em|font|i|img|input|ins|label|link|mark|meta|o:p|option|q|s|script|select|small|"
-    r"span|strike|strong|style|sub|sup|td|th|time|tt|u|var"
-)
-_HIDDEN_TAGS = frozenset({"script", "style"})
-_LOOKS_LIKE_HTML = re.compile(r"</?[a-zA-Z][^<>]*>|<!--|&(?:[a-zA-Z][a-zA-Z0-9]*|#[0-9]+|#[xX][0-9a-fA-F]+);")
-_BARE_AMPERSAND = re.compile(r"&(?!(?:[a-zA-Z][a-zA-Z0-9]*|#[0-9]+|#[xX][0-9a-fA-F]+);)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +43,16 @@ class Cleaned:
     """Kind of personal data (`personal_data.KINDS`, and NAME) to the number of places that were replaced."""
     was_html: bool = False
     was_cut: bool = False
+    orders: int = 0
+    """Passages that spoke to the machine, and were left out."""
 
 
 def clean_text(text: str, config: CleanConfig) -> Cleaned:
     """Apply every cleaning step in order."""
     repaired = repair_encoding(text)
-    plain = html_to_text(repaired)
+    plain = _without_markup(repaired)
     was_html = plain != repaired
+    plain, orders = without_orders(normalise_space(drop_unreadable(plain))) if config.orders else (plain, 0)
     plain = drop_lines(normalise_space(plain), config.repeated_lines, _boilerplate(tuple(config.boilerplate)))
     masked: dict[str, int] = {}
     if config.personal_data:
@@ -70,7 +61,13 @@ def clean_text(text: str, config: CleanConfig) -> Cleaned:
         plain, count = name_masker(config.names).mask(plain)
         masked = masked | ({"NAME": count} if count else {})
     short = cut_at_word(plain, config.max_chars)
-    return Cleaned(short, masked, was_html, was_cut=short != plain)
+    return Cleaned(short, masked, was_html, was_cut=short != plain, orders=orders)
+
+
+def _without_markup(text: str) -> str:
+    """Plain text. Twice: some boards escape what was escaped. References may stand for invisible characters."""
+    plain = html_to_text(text)
+    return text if plain == text else drop_invisible(html_to_text(plain))
 
 
 def repair_encoding(text: str) -> str:
@@ -79,7 +76,7 @@ def repair_encoding(text: str) -> str:
         return text
     # ftfy works line by line and takes 40 µs a line: those that it cannot change are kept from it.
     lines = (line if _is_usual(line) else ftfy.fix_text(line, _FTFY) for line in _LINE.findall(text))
-    return unicodedata.normalize("NFC", "".join(lines).translate(_INVISIBLE))
+    return unicodedata.normalize("NFC", drop_invisible("".join(lines)))
 
 
 _LETTERS = "".join(chr(code) for code in range(0xDF, 0x180) if chr(code).islower() and chr(code) != "œ")
@@ -100,60 +97,6 @@ def _is_usual(text: str) -> bool:
         if match[0] not in _LONE or not (text[max(0, place - 1) : place] + text[place + 1 : place + 2]).isascii():
             return False
     return True
-
-
-class _TextCollector(HTMLParser):
-    """Keeps the text of a page: block tags become line breaks, unknown "tags" such as <Company> stay as text."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002  # the base class names it
-        if tag in _HIDDEN_TAGS:
-            self._hidden += 1
-        elif _BLOCK_TAG.fullmatch(tag):
-            self._break_line()
-            if tag == "li":
-                self.parts.append("- ")
-        elif tag in {"td", "th"}:
-            self.parts.append(" ")
-        elif not _INLINE_TAG.fullmatch(tag):
-            self.parts.append(self.get_starttag_text() or "")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _HIDDEN_TAGS:
-            self._hidden = max(0, self._hidden - 1)
-        elif _BLOCK_TAG.fullmatch(tag):
-            self._break_line()
-        elif not _INLINE_TAG.fullmatch(tag):
-            self.parts.append(f"</{tag}>")
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden and not (data.isspace() and self._at_line_start()):
-            self.parts.append(data)
-
-    def _at_line_start(self) -> bool:
-        return not self.parts or self.parts[-1].endswith("\n")
-
-    def _break_line(self) -> None:
-        if not self._at_line_start():
-            self.parts.append("\n")
-
-
-def html_to_text(text: str) -> str:
-    """Drop tags, scripts and comments, resolve character references; text without any of them comes back unchanged."""
-    if not _LOOKS_LIKE_HTML.search(text):
-        return text
-    collector = _TextCollector()
-    # "&region" without a semicolon is no reference in an ad, though HTML5 would read "&reg" into it.
-    collector.feed(_BARE_AMPERSAND.sub("&amp;", text))
-    collector.close()
-    return "".join(collector.parts)
 
 
 def normalise_space(text: str) -> str:
