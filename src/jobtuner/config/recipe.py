@@ -24,7 +24,7 @@ from jobtuner.config.data import (
 from jobtuner.config.hardware import HardwareConfig
 from jobtuner.config.model import LoraSettings, ModelConfig, QuantizationConfig
 from jobtuner.config.monitor import MonitorConfig
-from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
+from jobtuner.config.release import MODEL_NAMES, DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
 from jobtuner.config.reporting import ReportingConfig
 from jobtuner.config.section import Section
 from jobtuner.config.training import CheckpointConfig, TrainingConfig
@@ -70,6 +70,17 @@ class Config(Section):
         if not value or not value.replace("_", "").replace("-", "").replace(".", "").isalnum():
             raise ValueError(f"'{value}' may hold letters, digits, '.', '_' and '-' only")
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_its_task(cls, data: Any) -> Any:
+        """Models of different tasks must not become versions of each other: each task has a name by default."""
+        if not isinstance(data, dict) or "register_" in data:
+            return data
+        name, register = MODEL_NAMES.get(str(data.get("task"))), data.get("register", {})
+        if name is None or not isinstance(register, dict) or "model_name" in register:
+            return data
+        return {**data, "register": {**register, "model_name": name}}
 
     @model_validator(mode="after")
     def _settings_of_the_task(self) -> Self:
