@@ -47,3 +47,9 @@ def test_each_task_has_a_model_name_of_its_own(task: str, name: str) -> None:
     given = load_config("qwen2_5_0_5b", settings | {"register.model_name": "mine"})
     assert given.register_.model_name == "mine"
     assert Config.model_validate_json(given.to_json()).register_.model_name == "mine"
+
+
+def test_only_the_task_skills_links_skills() -> None:
+    assert load_config("smoke_skills", {"chat.skills_taxonomy": "skills.csv"}).chat.skills_taxonomy == "skills.csv"
+    with pytest.raises(ConfigError, match="links no skills"):
+        load_config("smoke_letters", {"chat.skills_taxonomy": "skills.csv"})

@@ -94,6 +94,8 @@ class Config(Section):
         ]
         if changed:
             raise ValueError(f"the task {self.task} reads no section {' or '.join(changed)}: leave it out")
+        if self.task != "skills" and self.chat.skills_taxonomy is not None:
+            raise ValueError(f"the task {self.task} links no skills: leave out chat.skills_taxonomy")
         if self.task in _TEXT_TASKS and self.training.best_by in {"label_accuracy", "macro_f1"}:
             raise ValueError(
                 f"the task {self.task} answers with no labels: training.best_by {self.training.best_by} cannot be "
