@@ -1,6 +1,6 @@
 """Sentences of an ad that speak to the machine that reads it, not to applicants: found by rule, and left out.
 
-Six rules, each a pattern made of the words in `orders.json` (15 languages and more); a text without any of them is
+Seven rules, each a pattern made of the words in `orders.json` (15 languages and more); a text without any of them is
 handed back as it is. They are made to be precise: an ad that a person wrote for people must not lose a word, so an
 order in wording that nobody has thought of passes. What a model does then is what it has learnt (`data.hostile`).
 """
@@ -76,8 +76,8 @@ _LATIN = re.compile(r"[A-Za-z]")
 
 
 def _view(text: str) -> str:
-    """The text in the form that the rules read, as many characters: Cyrillic and Greek twins of Latin letters as Latin
-    in words that hold Latin letters, or nothing but twins."""
+    """The text in the form that the rules read, as many characters: in words that hold Latin letters, those that look
+    alike in Cyrillic and Greek as Latin ones."""
     if text.isascii():
         return text
     return _WORD.sub(_unmixed, text)
