@@ -370,3 +370,11 @@ def test_the_guide_tells_the_numbers_of_the_check() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"({len(combinations())} combinations)" in text
     assert f"\n{len(MUTATIONS)} typical mistakes" in text
+
+
+def test_the_dashboards_price_is_the_one_that_terraform_counts_with(find: Callable[..., dict[str, Any]]) -> None:
+    board = json.loads(find("ConfigMap", "jobtuner-dashboard")["data"]["cost.json"])
+    (price,) = [item for item in board["templating"]["list"] if item["name"] == "price"]
+    known = json.loads((ROOT.parent / "terraform" / "prices.json").read_text(encoding="utf-8"))["per_hour"]
+    assert float(price["query"]) == known["g2-standard-8"]
+    assert any("$price" in target["expr"] for panel in board["panels"] for target in panel["targets"])

@@ -1,6 +1,7 @@
 """The scripts and the code inside the manifests, run for real against small stand-ins for kubectl, mc and crane."""
 
 import base64
+import inspect
 import json
 import os
 import re
@@ -14,6 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
+from jobtuner.config import MonitorConfig
+from jobtuner.prediction_log.writer import LogSettings, PredictionLog
+from jobtuner.serve import server
 from jobtuner.serve.keys import KeyRing
 from manifests import check, versions
 from manifests.check import ROOT
@@ -249,22 +253,23 @@ def test_the_store_is_set_up_with_least_privilege_and_twice(tmp_path: Path) -> N
     settings = (ROOT / "base" / "platform" / "settings.yaml").read_text(encoding="utf-8")
     assert f"JOBTUNER_CHECKPOINTS: s3://jobtuner-artifacts/{rule['Filter']['Prefix'].rstrip('/')} " in settings
     assert rule["Expiration"] == {"Days": 14}
-    for bucket in ("jobtuner-data", "jobtuner-artifacts", "jobtuner-models"):
+    for bucket in ("jobtuner-data", "jobtuner-artifacts", "jobtuner-models", "jobtuner-answers"):
         assert f"mb --ignore-existing store/{bucket}" in commands
-    for who, (writes, buckets) in _ACCESS.items():
-        (statement,) = json.loads((tmp_path / f"{who}.json").read_text(encoding="utf-8"))["Statement"]
-        assert ("s3:PutObject" in statement["Action"]) == writes
-        assert "s3:*" not in statement["Action"]
-        assert {
-            resource.removeprefix("arn:aws:s3:::").removesuffix("/*") for resource in statement["Resource"]
-        } == buckets
+    for who, rights in _ACCESS.items():
+        statements = json.loads((tmp_path / f"{who}.json").read_text(encoding="utf-8"))["Statement"]
+        found = {}
+        for statement in statements:
+            assert "s3:*" not in statement["Action"]
+            (bucket,) = {item.removeprefix("arn:aws:s3:::").removesuffix("/*") for item in statement["Resource"]}
+            found[bucket] = "write" if "s3:PutObject" in statement["Action"] else "read"
+        assert found == rights
 
 
-_ACCESS = {
-    "pipelines": (True, {"jobtuner-data", "jobtuner-artifacts", "jobtuner-models"}),
-    "mlflow": (True, {"jobtuner-artifacts"}),
-    "gateway": (False, {"jobtuner-models"}),
-    "serving": (False, {"jobtuner-models"}),
+_CONTRACT = json.loads((ROOT.parent / "terraform/modules/contract/contract.json").read_text(encoding="utf-8"))
+_USERS = {"pipelines": "pipeline", "mlflow": "mlflow", "gateway": "gateway", "serving": "serving"}
+_ACCESS = {  # in MinIO as in the cloud
+    user: {_CONTRACT["buckets"][bucket]: right for bucket, right in _CONTRACT["access"][component].items()}
+    for user, component in _USERS.items()
 }
 
 
@@ -453,3 +458,23 @@ def test_a_line_that_pins_nothing_is_refused(line: str, tmp_path: Path) -> None:
     path.write_text(f"# versions\n{line}\n", encoding="utf-8")
     with pytest.raises(ValueError, match="line 2"):
         versions.read_versions(path)
+
+
+def test_the_gateway_logs_its_answers(find: Callable[..., dict[str, Any]]) -> None:
+    """Where it may write, what survives the container, and time enough at the end."""
+    pod = find("Deployment", "jobtuner-gateway")["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    options = dict(argument.partition("=")[::2] for argument in container["args"])
+    assert {"configMapRef": {"name": "jobtuner-settings"}} in container["envFrom"]
+    settings = (ROOT / "base" / "platform" / "settings.yaml").read_text(encoding="utf-8")
+    place = re.search(r"JOBTUNER_PREDICTION_LOG: s3://([\w-]+)/", settings)
+    assert place and _ACCESS["gateway"][place[1]] == _ACCESS["pipelines"][place[1]] == "write"
+    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= {entry["name"] for entry in container["env"]}
+    (mount,) = [item for item in container["volumeMounts"] if item["mountPath"] == options["--log-spool"]]
+    (volume,) = [item["emptyDir"] for item in pod["volumes"] if item["name"] == mount["name"]]
+    assert not mount.get("readOnly")
+    assert int(volume["sizeLimit"].removesuffix("Mi")) * 2**20 > LogSettings().spool_bytes
+    assert int(options["--log-days"]) > MonitorConfig().quality_days + MonitorConfig().window_days
+    waits = container["lifecycle"]["preStop"]["sleep"]["seconds"] + server._STOP_SECONDS
+    publishes = inspect.signature(PredictionLog.close).parameters["timeout"].default
+    assert waits + publishes < pod["terminationGracePeriodSeconds"]

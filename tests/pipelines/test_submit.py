@@ -60,12 +60,17 @@ def test_jobtuner_submit_starts_a_run() -> None:
     with fake_kfp(token="s3cret") as server:
         environment = {**os.environ, "KF_PIPELINES_ENDPOINT": server.url, "KF_PIPELINES_TOKEN": "s3cret"}
         command = [str(_BIN / "jobtuner"), "submit", "--set", "training.epochs=2", "--run-name", "first", "--gpus", "1"]
+        command += ["--shards", "8"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"{server.url}/#/runs/details/run-0\n"
         (run,) = server.runs
         assert run["display_name"] == "first"
-        assert run["runtime_config"]["parameters"] == {"recipe": "smoke", "overrides": {"training.epochs": "2"}}
+        assert run["runtime_config"]["parameters"] == {
+            "recipe": "smoke",
+            "overrides": {"training.epochs": "2"},
+            "shards": 8,
+        }
         assert run["service_account"] == "jobtuner-pipeline"
         assert list(server.experiments) == ["jobtuner"]
         assert "s3cret" not in str(run)

@@ -4,7 +4,7 @@ variables {
   prefix       = "jobtuner-test"
   cluster_name = "cluster"
   key          = "arn:aws:kms:eu-central-1:123456789012:key/storage"
-  bucket_arns  = { data = "arn:aws:s3:::test-data", artifacts = "arn:aws:s3:::test-artifacts", models = "arn:aws:s3:::test-models" }
+  bucket_arns  = { data = "arn:aws:s3:::test-data", artifacts = "arn:aws:s3:::test-artifacts", models = "arn:aws:s3:::test-models", answers = "arn:aws:s3:::test-answers" }
 }
 
 run "an_association_a_component" {
@@ -32,6 +32,16 @@ run "least_privilege" {
   assert {
     condition     = !strcontains(aws_iam_role_policy.buckets["serving"].policy, "GenerateDataKey") && strcontains(aws_iam_role_policy.buckets["pipeline"].policy, "GenerateDataKey")
     error_message = "Only who writes may make data keys."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role_policy.buckets["deployer"].policy).Statement[1].Resource == ["arn:aws:s3:::test-models/*"] && length(jsondecode(aws_iam_role_policy.buckets["deployer"].policy).Statement) == 3
+    error_message = "The deployer reads models, and writes nowhere."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role_policy.buckets["gateway"].policy).Statement[3].Resource == ["arn:aws:s3:::test-answers/*"]
+    error_message = "The gateway writes its prediction log and nothing else."
   }
 
   assert {
