@@ -315,6 +315,8 @@ def _cache_key(stage: Stage, config: Config, inputs: Mapping[str, Path]) -> str:
     parts += [_fingerprint_in(folder) for _, folder in sorted(inputs.items())]
     if stage.name == "prepare":
         parts += [_content_digest(config.data.input), _content_digest(config.taxonomy.path)]
+    if stage.name == "train":
+        parts += [_content_digest(each.prepare) for _, each in sorted(config.training.mixture.items())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 

@@ -189,6 +189,42 @@ def test_the_data_is_prepared_in_one_piece_or_in_shards(which: str) -> None:
     assert len(conditions) == 2 and conditions[0].endswith("== 1") and conditions[1] == f"!({conditions[0]})"
 
 
+def test_the_search_trains_a_few_trials_at_once() -> None:
+    pipeline, _ = yaml.safe_load_all(pipeline_yaml(which="tuning"))
+    assert pipeline["root"]["inputDefinitions"]["parameters"]["space"]["parameterType"] == "STRING"
+    (tasks,) = [item["dag"]["tasks"] for name, item in pipeline["components"].items() if "pick-best" in str(item)
+                and "dag" in item]  # fmt: skip
+    ((looped, loop),) = [(name, task) for name, task in tasks.items() if name.startswith("for-loop")]
+    assert set(tasks) == {"resolve", "prepare", "draw-trials", looped, "pick-best"}
+    assert loop["iteratorPolicy"] == {"parallelismLimit": 4}
+    taken = loop["inputs"]["parameters"][loop["parameterIterator"]["items"]["inputParameter"]]["taskOutputParameter"]
+    assert taken == {"outputParameterKey": "Output", "producerTask": "draw-trials"}
+    artifacts = tasks["pick-best"]["inputs"]["artifacts"]
+    assert artifacts["trials"]["taskOutputArtifact"]["producerTask"].startswith("for-loop")
+    assert artifacts["drawn"] == {"taskOutputArtifact": {"outputArtifactKey": "drawn", "producerTask": "draw-trials"}}
+
+
+def test_a_training_on_several_gpus_has_room_for_its_processes() -> None:
+    containers, extra = _executors(Nodes(gpus=8))
+    asked = containers["train"]["resources"]
+    assert (asked["resourceCpuRequest"], asked["resourceMemoryRequest"], asked["resourceMemoryLimit"]) == (
+        "18", "79Gi", "87Gi"
+    )  # fmt: skip
+    sizes = {name: [mount["sizeLimit"] for mount in item.get("emptyDirMounts", [])] for name, item in extra.items()}
+    assert sizes["train"] == ["8Gi"]
+    assert sizes["evaluate"] == ["1Gi"]  # one process
+    assert containers["evaluate"]["resources"]["resourceMemoryRequest"] == NEEDS["evaluate"].memory
+    one, _ = _executors(Nodes(gpus=1))
+    assert one["train"]["resources"]["resourceMemoryRequest"] == NEEDS["train"].memory
+
+
+def test_a_trial_takes_one_gpu() -> None:
+    containers, extra = _executors(Nodes(gpus=8), "tuning")
+    assert {name for name, item in containers.items() if "accelerator" in item["resources"]} == {"train-trial"}
+    assert containers["train-trial"]["resources"]["accelerator"]["resourceCount"] == "1"
+    assert extra["train-trial"]["nodeSelector"] == {"labels": {"jobtuner.dev/pool": "gpu"}}
+
+
 def _executors(nodes: Nodes, which: str = "training") -> tuple[dict[str, Any], dict[str, Any]]:
     """By task: the container, and what the platform adds."""
     pipeline, platform = yaml.safe_load_all(pipeline_yaml(nodes, which))
@@ -216,11 +252,9 @@ def test_every_task_asks_for_what_the_table_says() -> None:
     found = [_executors(Nodes(), which) for which in PIPELINES]
     containers: dict[str, Any] = dict(item for one, _ in found for item in one.items())
     extra: dict[str, Any] = dict(item for _, one in found for item in one.items())
-    assert (
-        set(NEEDS)
-        == set(containers)
-        == {"resolve", "finish", "split", "ask-shard", "join", *_SHARDED, *STAGES, *SCHEDULED}
-    )
+    search = {"draw-trials", "train-trial", "pick-best"}
+    batch = {"split", "ask-shard", "join"}
+    assert set(NEEDS) == set(containers) == {"resolve", "finish", *batch, *search, *_SHARDED, *STAGES, *SCHEDULED}
     for name, need in NEEDS.items():
         asked = containers[name]["resources"]
         assert asked["resourceCpuRequest"] == need.cpu, name
