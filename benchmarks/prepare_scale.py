@@ -5,8 +5,9 @@ straightforward path, which is what one writes with the libraries' documentation
 `clean_text` by `datasets.map`, exact duplicates by a set, one `datasketch` MinHash an ad with as many permutations and
 the same shingles into a `MinHashLSH`, a query an ad, clusters of what the queries name, scikit-learn's
 GroupShuffleSplit, JSONL by `to_json`. It does less: labels and rows are not checked, near-duplicates not verified,
-nothing looks for leakage or draws a card, and imports are not in its time. Then `prepare` alone at ten times as many ads: seconds, peak memory over all its processes, and the exponent of
-the cost between the two sizes. Processor seconds are told too: where the machine has other work, they are what counts.
+nothing looks for leakage or draws a card, and imports are not in its time. Then `prepare` alone at ten times as many
+ads: seconds, peak memory over all its processes, and the exponent of the cost between the two sizes. Processor seconds
+are told too: where the machine has other work, they are what counts.
 With --kill the larger run is killed with SIGKILL in the middle and started again.
 
     .venv/bin/python benchmarks/prepare_scale.py [--ads 100000] [--times 10] [--workers 2] [--kill] [--only ours]
