@@ -3,7 +3,8 @@
 import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO, cast
 
@@ -33,12 +34,17 @@ class _Record:
     """JSON form of a frozen dataclass: one object a line, unknown keys refused."""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)  # type: ignore[call-overload, no-any-return]  # every subclass is a dataclass
+        return {name: getattr(self, name) for name in self._names()}
+
+    @classmethod
+    @cache
+    def _names(cls) -> tuple[str, ...]:
+        return tuple(field.name for field in fields(cls))  # type: ignore[arg-type]  # every subclass is a dataclass
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
-        names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
-        unknown = set(row) - names
+        names = cls._names()
+        unknown = set(row).difference(names)
         if unknown:
             raise ContractError(f"{cls.__name__} has no field {sorted(unknown)}; its fields are {sorted(names)}.")
         return cls(**row)
@@ -129,13 +135,16 @@ def _open(path: Path, mode: Literal["r", "w"]) -> TextIO:
     return cast("TextIO", path.open(mode, encoding="utf-8"))
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make a new encoder for every row
+
+
 def write_jsonl(path: Path, rows: Iterable[_Record | Mapping[str, Any]]) -> int:
     """Write records or mappings, one JSON object a line (gzip where the name ends in .gz); return their number."""
     count = 0
     with _open(path, "w") as stream:
         for row in rows:
             data = row.to_json() if isinstance(row, _Record) else dict(row)
-            stream.write(json.dumps(data, ensure_ascii=False) + "\n")
+            stream.write(_encode(data) + "\n")
             count += 1
     return count
 
