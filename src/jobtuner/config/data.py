@@ -38,6 +38,7 @@ class Columns(Section):
 
     text: str = "text"
     label: str = "label"
+    """A code or title; or several, as a list or with "|" between them: the first is learnt, any is a right answer."""
     language: str | None = "language"
     """None: the input does not say; every row counts as "und"."""
     id: str | None = None
@@ -52,6 +53,8 @@ class Columns(Section):
     """When the ad was posted, as 2026-01-31, with or without a time; for split.by = date."""
     translation_of: str | None = None
     """Id of the ad that this one is a translation of: both are in one cluster."""
+    source: str | None = None
+    """Where a row came from (job board, country, data set): results are told for each source apart."""
 
 
 class GenerateConfig(Section):
@@ -146,6 +149,9 @@ class DeduplicateConfig(Section):
     """Hash functions; more find borderline pairs more surely and cost time."""
     repost_threshold: Share = 0.5
     """Jaccard similarity from which two ads of the same employer under the same title are one job posted again."""
+    conflicts: Literal["reject", "accept"] = "reject"
+    """What to do with the same text under different labels: reject all such rows, since nobody can say which is right;
+    or accept each label as a right answer, and keep one row, with its most frequent label to learn."""
 
 
 class SplitConfig(Section):

@@ -90,6 +90,7 @@ class _Kept:
         self.clusters = [""] * len(rows)
         for place, cluster in zip(decisions.kept, decisions.clusters, strict=True):
             self.clusters[place] = cluster
+        self.sources, self.accepted, self.others = rows.column("source"), rows.column("accepted"), decisions.others
 
     def examples(self, places: Sequence[int], told: Callable[[], None]) -> Iterator[Example]:
         for place in places:
@@ -100,7 +101,14 @@ class _Kept:
                 self.labels[place],
                 self.languages[place],
                 self.clusters[place],
+                self._accepted(place),
+                self.sources[place],
             )
+
+    def _accepted(self, place: int) -> list[str]:
+        """The other right codes of a row: its own, then those of rows with the same text."""
+        codes = [code for code in self.accepted[place].split("|") if code]
+        return [code for code in dict.fromkeys([*codes, *self.others.get(place, ())]) if code != self.labels[place]]
 
     def facts(self, places: Sequence[int]) -> SplitFacts:
         return SplitFacts(

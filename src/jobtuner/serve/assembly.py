@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from jobtuner.cascade import BASELINE_FOLDER, CascadeSettings
 from jobtuner.completions import CompletionsClient
 from jobtuner.errors import ConfigError, ModelError
-from jobtuner.probabilities import apply_temperature
+from jobtuner.probabilities import Temperatures, apply_temperature
 from jobtuner.serve.backend import Classifier, Endpoint, Predictor, connect
 from jobtuner.serve.desk import Cascade
 from jobtuner.serve.gateway import Settings, Texts, create_app
@@ -167,10 +167,10 @@ def load_cascade(choice: CascadeChoice, model: Path, classifier: Classifier) -> 
     folder = model / BASELINE_FOLDER if choice.baseline is None else choice.baseline
     if choice.precision is not None and choice.threshold is not None:
         raise ConfigError("--cascade-precision and --cascade-threshold exclude each other: give one of them.")
-    temperature, threshold = 1.0, choice.threshold
+    temperatures, threshold = Temperatures(), choice.threshold
     if threshold is None or choice.baseline is None:
         settings = CascadeSettings.load(folder)
-        temperature = settings.temperature
+        temperatures = Temperatures(settings.temperature, settings.language_temperatures)
         if threshold is None:
             chosen = settings if choice.precision is None else settings.for_precision(choice.precision)
             threshold = chosen.threshold
@@ -179,7 +179,7 @@ def load_cascade(choice: CascadeChoice, model: Path, classifier: Classifier) -> 
     baseline = BaselineClassifier.load(folder)
     if unknown := sorted(set(baseline.labels) - set(classifier.taxonomy.labels)):
         raise ModelError(f"The baseline in {folder} answers codes that the model's taxonomy lacks: {unknown[:5]}.")
-    return Cascade(_Calibrated(baseline, temperature), threshold)
+    return Cascade(_Calibrated(baseline, temperatures.pooled), threshold, temperatures)
 
 
 class _Calibrated:

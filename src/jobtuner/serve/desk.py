@@ -5,12 +5,13 @@ The baseline answers where it is sure enough, the model the rest; then titles, c
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jobtuner.probabilities import Temperatures
 from jobtuner.router import route
 from jobtuner.serve.backend import Classifier, Predictor
 from jobtuner.serve.metrics import Metrics
@@ -32,6 +33,8 @@ class Cascade:
     """With calibrated probabilities."""
     threshold: float
     """The baseline's answer stands where its probability reaches this."""
+    temperatures: Temperatures = field(default_factory=Temperatures)
+    """The baseline's: of all ads, which its probabilities have, and of ads whose language is known."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,10 @@ class Desk:
             DeployError: the model is a server's, and that does not answer.
             ModelError: the model answers with something else than probabilities.
         """
-        texts = [ad.text for ad in question.ads]
+        texts, languages = [ad.text for ad in question.ads], [ad.language for ad in question.ads]
         try:
             async with asyncio.timeout(self._seconds):
-                scored = await self._scored(texts)
+                scored = await self._scored(texts, languages)
         except (BusyError, TimeoutError):
             raise
         except Exception:
@@ -104,10 +107,10 @@ class Desk:
             )
         return results
 
-    async def _scored(self, texts: list[str]) -> list[_Scored]:
+    async def _scored(self, texts: list[str], languages: Sequence[str | None]) -> list[_Scored]:
         first: dict[int, _Scored] = {}
         if self._cascade is not None and self._cheap is not None:
-            rows = await self._cheap.score(texts)
+            rows = self._cascade.temperatures.corrected(await self._cheap.score(texts), languages)
             labels, threshold = self._cascade.baseline.labels, self._cascade.threshold
             first = {
                 place: _Scored(labels, row, "baseline")
@@ -117,6 +120,7 @@ class Desk:
         rest = [place for place in range(len(texts)) if place not in first]
         if rest:
             rows = await self._scorer.score([texts[place] for place in rest])
+            rows = self._classifier.temperatures.corrected(rows, [languages[place] for place in rest])
             first |= {
                 place: _Scored(self._classifier.labels, row, "model") for place, row in zip(rest, rows, strict=True)
             }
