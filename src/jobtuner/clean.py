@@ -1,24 +1,24 @@
 """Text cleaning: encoding repair, HTML to text, white space, personal data, length. Pure functions, no state."""
 
-import html
 import re
 import unicodedata
 from dataclasses import dataclass, field
 from functools import lru_cache
-from html.parser import HTMLParser
 
 import ftfy
 
 from jobtuner.config import CleanConfig
+from jobtuner.markup import html_to_text
 from jobtuner.names import name_masker
+from jobtuner.orders import without_orders
 from jobtuner.personal_data import mask_personal_data
+from jobtuner.visible import drop_invisible, drop_unreadable
 
 __all__ = [
     "Cleaned",
     "clean_text",
     "cut_at_word",
     "drop_lines",
-    "html_to_text",
     "line_key",
     "normalise_space",
     "repair_encoding",
@@ -32,20 +32,6 @@ _FTFY = ftfy.TextFixerConfig(
     normalization="NFC",
     explain=False,
 )
-_INVISIBLE = dict.fromkeys((0x00AD, 0x200B, 0x2060, 0xFEFF))  # soft hyphen, zero-width space, word joiner, BOM
-
-_BLOCK = (
-    "address article aside blockquote body br center dd div dl dt fieldset figure footer form h1 h2 h3 h4 h5 h6 head "
-    "header hr html li main nav ol p pre section table tbody tfoot thead title tr ul"
-)
-_INLINE = (
-    "a abbr b big button caption cite code del em font i img input ins label link mark meta o:p option q s script "
-    "select small span strike strong style sub sup td th time tt u var"
-)
-_BLOCK_TAGS, _INLINE_TAGS = frozenset(_BLOCK.split()), frozenset(_INLINE.split())
-_HIDDEN_TAGS = frozenset({"script", "style"})
-_LOOKS_LIKE_HTML = re.compile(r"</?[a-zA-Z][^<>]*>|<!--|&(?:[a-zA-Z][a-zA-Z0-9]*|#[0-9]+|#[xX][0-9a-fA-F]+);")
-_BARE_AMPERSAND = re.compile(r"&(?!(?:[a-zA-Z][a-zA-Z0-9]*|#[0-9]+|#[xX][0-9a-fA-F]+);)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +43,16 @@ class Cleaned:
     """Kind of personal data (`personal_data.KINDS`, and NAME) to the number of places that were replaced."""
     was_html: bool = False
     was_cut: bool = False
+    orders: int = 0
+    """Passages that spoke to the machine, and were left out."""
 
 
 def clean_text(text: str, config: CleanConfig) -> Cleaned:
     """Apply every cleaning step in order."""
     repaired = repair_encoding(text)
-    plain = html_to_text(repaired)
+    plain = _without_markup(repaired)
     was_html = plain != repaired
+    plain, orders = without_orders(normalise_space(drop_unreadable(plain))) if config.orders else (plain, 0)
     plain = drop_lines(normalise_space(plain), config.repeated_lines, _boilerplate(tuple(config.boilerplate)))
     masked: dict[str, int] = {}
     if config.personal_data:
@@ -72,7 +61,13 @@ def clean_text(text: str, config: CleanConfig) -> Cleaned:
         plain, count = name_masker(config.names).mask(plain)
         masked = masked | ({"NAME": count} if count else {})
     short = cut_at_word(plain, config.max_chars)
-    return Cleaned(short, masked, was_html, was_cut=short != plain)
+    return Cleaned(short, masked, was_html, was_cut=short != plain, orders=orders)
+
+
+def _without_markup(text: str) -> str:
+    """Plain text. Twice: some boards escape what was escaped. References may stand for invisible characters."""
+    plain = html_to_text(text)
+    return text if plain == text else drop_invisible(html_to_text(plain))
 
 
 def repair_encoding(text: str) -> str:
@@ -81,7 +76,7 @@ def repair_encoding(text: str) -> str:
         return text
     # ftfy works line by line and takes 40 µs a line: those that it cannot change are kept from it.
     lines = (line if _is_usual(line) else ftfy.fix_text(line, _FTFY) for line in _LINE.findall(text))
-    return unicodedata.normalize("NFC", "".join(lines).translate(_INVISIBLE))
+    return unicodedata.normalize("NFC", drop_invisible("".join(lines)))
 
 
 _USUAL = frozenset(chr(code) for code in (9, *range(0xDF, 0x180)) if code == 9 or chr(code).islower()) - {"œ"}
@@ -116,89 +111,6 @@ _PLAIN_BYTES = bytes([10, *range(32, 127)])
 def _rare(text: str) -> str:
     """The characters of a text that are neither printable ASCII nor a line feed; at a tenth of a pattern's price."""
     return text.encode("utf-8", "surrogatepass").translate(None, _PLAIN_BYTES).decode("utf-8", "surrogatepass")
-
-
-class _TextCollector(HTMLParser):
-    """Keeps the text of a page: block tags become line breaks, unknown "tags" such as <Company> stay as text."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002  # the base class names it
-        if tag in _HIDDEN_TAGS:
-            self._hidden += 1
-        elif tag in _BLOCK_TAGS:
-            self._break_line()
-            if tag == "li":
-                self.parts.append("- ")
-        elif tag in {"td", "th"}:
-            self.parts.append(" ")
-        elif tag not in _INLINE_TAGS:
-            self.parts.append(self.get_starttag_text() or "")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _HIDDEN_TAGS:
-            self._hidden = max(0, self._hidden - 1)
-        elif tag in _BLOCK_TAGS:
-            self._break_line()
-        elif tag not in _INLINE_TAGS:
-            self.parts.append(f"</{tag}>")
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden and not (data.isspace() and self._at_line_start()):
-            self.parts.append(data)
-
-    def _at_line_start(self) -> bool:
-        return not self.parts or self.parts[-1].endswith("\n")
-
-    def _break_line(self) -> None:
-        if not self._at_line_start():
-            self.parts.append("\n")
-
-
-def html_to_text(text: str) -> str:
-    """Drop tags, scripts and comments, resolve character references; text without any of them comes back unchanged."""
-    if not ("<" in text or "&" in text) or not _LOOKS_LIKE_HTML.search(text):
-        return text
-    collector = _TextCollector()
-    # "&region" without a semicolon is no reference in an ad, though HTML5 would read "&reg" into it.
-    text = _BARE_AMPERSAND.sub("&amp;", text) if "&" in text else text
-    if not _feed_plain(collector, text):
-        collector.feed(text)
-        collector.close()
-    return "".join(collector.parts)
-
-
-def _feed_plain(collector: _TextCollector, text: str) -> bool:
-    """What `feed` and `close` do, at a fifth of their price, where every "<" begins a known tag of the simplest form.
-
-    Returns:
-        False, and nothing was fed, where there is anything else: comments, scripts, attributes without quotes, "a < b".
-    """
-    tags = list(_PLAIN_TAG.finditer(text))
-    if len(tags) != text.count("<") or not all(tag[2].lower() in _PLAIN_TAGS for tag in tags):
-        return False
-    place = 0
-    for tag in tags:
-        if place < tag.start():
-            collector.handle_data(html.unescape(text[place : tag.start()]))
-        place = tag.end()
-        if tag[1]:
-            collector.handle_endtag(tag[2].lower())
-        else:
-            collector.handle_starttag(tag[2].lower(), [])
-    if place < len(text):
-        collector.handle_data(html.unescape(text[place:]))
-    return True
-
-
-_PLAIN_TAG = re.compile(r"""<(?:(/)(?=[a-zA-Z0-9]+>))?([a-zA-Z][a-zA-Z0-9]*)(?: [a-zA-Z][a-zA-Z-]*="[^"<>&]*")* ?/?>""")
-_PLAIN_TAGS = (_BLOCK_TAGS | _INLINE_TAGS) - _HIDDEN_TAGS
 
 
 def normalise_space(text: str) -> str:

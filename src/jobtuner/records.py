@@ -91,7 +91,8 @@ class Example(_Record):
 
     def to_json(self) -> dict[str, Any]:
         """Without the optional fields that are empty."""
-        return {name: value for name, value in _Record.to_json(self).items() if value or name not in {"accepted", "source"}}
+        row = _Record.to_json(self)
+        return {name: value for name, value in row.items() if value or name not in {"accepted", "source"}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,9 @@ class DataConfig(Section):
     """Processes that clean, where there is more than one part; None: one a processor core."""
     min_label_coverage: Share = 0.0
     """Fail when training holds a smaller share of the taxonomy's labels."""
+    hostile: Share = 0.0
+    """Share of the training ads that get a foreign sentence (an order to the model with a wrong code, or chatter) and
+    keep their label; validation and test stay as they are."""
     rules: Sequence[RuleConfig] = ()
     """What a row must fulfil besides; rows that do not are rejected under the rule's name."""
 
@@ -131,6 +134,9 @@ class CleanConfig(Section):
     """Drop a line of 20 characters or more that stands in the same ad before."""
     boilerplate: Sequence[str] = ()
     """Lines to drop from every ad; case, punctuation and numbers don't count. `jobtuner boilerplate` finds them."""
+    orders: bool = True
+    """Leave out sentences that speak to the machine that reads the ad ("ignore previous instructions"), and blobs such
+    as base64. Off for the task instruct, whose texts are instructions."""
     personal_data: bool = True
     """Replace e-mail and street addresses, URLs, handles, IBANs and phone numbers by [EMAIL], [ADDRESS] and so on."""
     names: str | None = None

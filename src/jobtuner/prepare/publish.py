@@ -10,6 +10,7 @@ from jobtuner.contracts import PreparedData
 from jobtuner.errors import DataError
 from jobtuner.prepare.card import write_card
 from jobtuner.prepare.card_facts import CardFacts, Cluster, Pair, SplitFacts
+from jobtuner.prepare.hostile import with_foreign_text
 from jobtuner.prepare.leakage import Leakage, Neighbour, check_leakage, find_leakage
 from jobtuner.prepare.merge import Decisions, MergedRows
 from jobtuner.prepare.sources import Rejected
@@ -52,7 +53,7 @@ def publish(
     _check_coverage(labels, taxonomy, config)
     leakage = _leakage(rows, splits, config)
     check_leakage(leakage, config.split.leakage, rows.ids)
-    _write(kept, splits, rejected, decisions, out_dir)
+    _write(kept, splits, rejected, decisions, out_dir, config)
     taxonomy.save(out_dir / "taxonomy.json")
     facts = CardFacts(
         source=source,
@@ -214,10 +215,16 @@ def _leakage(rows: MergedRows, splits: _Splits, config: Config) -> Leakage:
     return find_leakage(train, test, matrices, rows.text, settings, config.deduplicate.shingle, config.seed)
 
 
-def _write(kept: _Kept, splits: _Splits, rejected: Sequence[Rejected], decisions: Decisions, out_dir: Path) -> None:
+def _write(
+    kept: _Kept, splits: _Splits, rejected: Sequence[Rejected], decisions: Decisions, out_dir: Path, config: Config
+) -> None:
+    share, labels = config.data.hostile, sorted({kept.labels[place] for place in splits["train"]})
     with track("Writing splits", total=len(kept.places)) as bar:
         for name in SPLITS:
-            write_jsonl(out_dir / f"{name}.jsonl", kept.examples(splits[name], bar.advance))
+            rows = kept.examples(splits[name], bar.advance)
+            if name == "train" and share:
+                rows = (with_foreign_text(row, labels, share, config.seed) for row in rows)
+            write_jsonl(out_dir / f"{name}.jsonl", rows)
     write_jsonl(out_dir / "rejected.jsonl", (row.to_row() for row in rejected))
     ids = kept.rows.ids
     pairs = sorted((ids[row], ids[stays]) for row, stays in decisions.duplicate_of.items())
