@@ -7,7 +7,16 @@ from pydantic import Field
 from jobtuner.config.kserve import KServeConfig
 from jobtuner.config.section import Count, Section, Share
 
-__all__ = ["DeployConfig", "EvaluateConfig", "ExportConfig", "GateConfig", "RegisterConfig"]
+__all__ = ["MODEL_NAMES", "DeployConfig", "EvaluateConfig", "ExportConfig", "GateConfig", "RegisterConfig"]
+
+
+MODEL_NAMES = {
+    "occupation": "jobtuner-occupation",
+    "skills": "jobtuner-skills",
+    "cover_letter": "jobtuner-letters",
+    "instruct": "jobtuner-instruct",
+}
+"""Task to the name that its models have in the registry where a recipe gives none."""
 
 
 class EvaluateConfig(Section):
@@ -64,7 +73,9 @@ class RegisterConfig(Section):
     """Experiment and registry names."""
 
     experiment: str = "jobtuner"
-    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "jobtuner-occupation"
+    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = MODEL_NAMES["occupation"]
+    """Name in the registry; in a recipe of another task the default is that task's: jobtuner-skills, jobtuner-letters,
+    jobtuner-instruct."""
     training_watts: Annotated[float, Field(gt=0.0)] | None = None
     """Power that the training machine draws, in watts, measured or of its data sheet; None: the model card estimates
     no energy."""

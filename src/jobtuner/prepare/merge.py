@@ -164,7 +164,7 @@ def _rejected_before(rows: MergedRows, resolver: LabelResolver, labels: Sequence
     reasons = rows.column("reason")
     for place, kind in enumerate(rows.column("kind")):
         if kind:
-            told = resolver.resolve(labels[place])[2] if kind == "unknown label" else reasons[place]
+            told = resolver.resolve_all(labels[place])[2] if kind == "unknown label" else reasons[place]
             rejected[place] = (kind, told)
     return rejected
 
