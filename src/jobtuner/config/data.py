@@ -105,6 +105,9 @@ class DataConfig(Section):
     """Processes that clean, where there is more than one part; None: one a processor core."""
     min_label_coverage: Share = 0.0
     """Fail when training holds a smaller share of the taxonomy's labels."""
+    count_tokens: int = Field(default=0, ge=0)
+    """Rows of each split whose tokens are counted for the data card, by the tokenizer of model.base; 0: none. Labelled
+    ads only: for tasks that answer in text, training counts all of them."""
     rules: Sequence[RuleConfig] = ()
     """What a row must fulfil besides; rows that do not are rejected under the rule's name."""
 
