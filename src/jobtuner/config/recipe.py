@@ -81,6 +81,8 @@ class Config(Section):
                 return {**values, "clean": {"orders": False, **clean}}
         return values
 
+    @model_validator(mode="before")
+    @classmethod
     def _named_after_its_task(cls, data: Any) -> Any:
         """Models of different tasks must not become versions of each other: each task has a name by default."""
         if not isinstance(data, dict) or "register_" in data:
