@@ -19,6 +19,7 @@ __all__ = [
     "clean_text",
     "cut_at_word",
     "drop_lines",
+    "legible",
     "line_key",
     "normalise_space",
     "repair_encoding",
@@ -49,10 +50,7 @@ class Cleaned:
 
 def clean_text(text: str, config: CleanConfig) -> Cleaned:
     """Apply every cleaning step in order."""
-    repaired = repair_encoding(text)
-    plain = _without_markup(repaired)
-    was_html = plain != repaired
-    plain, orders = without_orders(normalise_space(drop_unreadable(plain))) if config.orders else (plain, 0)
+    plain, was_html, orders = _legible(text, config.orders)
     plain = drop_lines(normalise_space(plain), config.repeated_lines, _boilerplate(tuple(config.boilerplate)))
     masked: dict[str, int] = {}
     if config.personal_data:
@@ -62,6 +60,19 @@ def clean_text(text: str, config: CleanConfig) -> Cleaned:
         masked = masked | ({"NAME": count} if count else {})
     short = cut_at_word(plain, config.max_chars)
     return Cleaned(short, masked, was_html, was_cut=short != plain, orders=orders)
+
+
+def legible(text: str) -> tuple[str, int]:
+    """What a person reads of a text: no markup, nothing hidden, no orders to a machine; and how many of these went."""
+    plain, _, orders = _legible(text, orders=True)
+    return normalise_space(plain), orders
+
+
+def _legible(text: str, orders: bool) -> tuple[str, bool, int]:
+    repaired = repair_encoding(text)
+    plain = _without_markup(repaired)
+    kept, count = without_orders(normalise_space(drop_unreadable(plain))) if orders else (plain, 0)
+    return kept, plain != repaired, count
 
 
 def _without_markup(text: str) -> str:

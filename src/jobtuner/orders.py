@@ -19,7 +19,9 @@ _CODE = r"(?<![\w.,-])(?:\d{4}(?:\.\d+){0,4}|\d\d-\d{4}(?:\.\d\d)?|[A-Z]\d{4})(?
 _BEFORE, _AFTER = 90, 40
 """Characters on both sides of a code in which the words of an order are looked for."""
 _SENTENCE_END = re.compile(r"[.!?](?=[\s\"'”»)\]]|$)|[。！？]|\n")
-_LEAD = re.compile(r"[\s\"'{}\[\](),;:*#>_=-]*")
+_LEAD = " \t\"'([{*#>_=-"
+_FRAGMENT = re.compile(r"[\"'][}\]]{1,4},?\s*$")
+"""What closes a JSON text before another one is begun."""
 _FEW = re.compile(r"(?:\S+\s+){0,6}\s*")
 """Words between the start of a sentence and the order in it that go with it: "please now ignore …"."""
 _CAPITAL = re.compile(r"(?<!\S)[A-ZÀ-ÞА-Я]\S*\s+(?:[^A-ZÀ-ÞА-Я\s]\S*\s+){0,5}$")
@@ -133,7 +135,9 @@ def _sentence(view: str, start: int, end: int) -> tuple[int, int]:
             start = near + capital.start()
         elif _FEW.fullmatch(view, first, start):
             start = first
-    while start > first and _LEAD.fullmatch(view[start - 1]) and view[start - 1] != "\n":
+    if fragment := _FRAGMENT.search(view, max(first, start - 20), start):
+        start = fragment.start()
+    while start > first and view[start - 1] in _LEAD:
         start -= 1
     ending = _SENTENCE_END.search(view, max(start, end - 1))
     last = ending.end() if ending else len(view)

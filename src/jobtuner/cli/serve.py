@@ -79,6 +79,14 @@ def _serve(
         str | None,
         _server("The same for /v1/cover-letters.", metavar="NAME", show_default="none"),
     ] = None,
+    skills_taxonomy: Annotated[
+        Path | None,
+        typer.Option(
+            help="ESCO's skills_en.csv, or rows with uri and label: /v1/skills links to their concepts.",
+            metavar="FILE",
+            show_default="no links",
+        ),
+    ] = None,
     chat_model: Annotated[
         list[str] | None,
         _server("Another of its models that /v1/chat/completions may be asked for. May be repeated.", metavar="NAME"),
@@ -138,6 +146,7 @@ def _serve(
         batches=batches,
         skills_model=skills_model,
         letter_model=letter_model,
+        skills_taxonomy=skills_taxonomy,
         chat_models=tuple(chat_model or ()),
         page=available() if page is None else page,
         log=_log_choice(prediction_log, text=log_text, languages=log_languages, days=log_days, spool=log_spool),

@@ -23,6 +23,7 @@ from jobtuner.serve.scorer import Batching
 from jobtuner.serve.tracing import tracer_from_environment
 from jobtuner.serve.upstream import Upstream
 from jobtuner.serve.writers import RemoteWriter, ThreadWriter, Writer
+from jobtuner.skill_links import SkillLinker, load_skills
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -64,6 +65,8 @@ class Offer:
     """The endpoint's name for the model that lists skills, or an exported one's folder; None: no /v1/skills."""
     letter_model: str | None = None
     """The same for the model that writes cover letters; None: no /v1/cover-letters."""
+    skills_taxonomy: Path | None = None
+    """Skills to link to: ESCO's skills_en.csv, or rows with uri and label; None: /v1/skills makes no links."""
     chat_models: Sequence[str] = ()
     """More names of the endpoint's that may be asked for by the OpenAI-compatible paths."""
     page: bool = False
@@ -87,6 +90,7 @@ def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | 
             library is missing.
         DeployError: the endpoint cannot be reached, or serves no such model.
         ModelError: a folder holds no model that can be served.
+        TaxonomyError: the skills taxonomy cannot be read.
     """
     keys = None if offer.keys is None else KeyRing(offer.keys)
     classifier = _classifier(offer, load)
@@ -124,15 +128,24 @@ def _texts(offer: Offer) -> Texts:
     local = {task: _local_writer(task, Path(name)) for task, name in wanted.items() if name and Path(name).is_dir()}
     remote = {task: name for task, name in wanted.items() if name and task not in local}
     endpoint = offer.endpoint
+    linker = _linker(offer)
     if endpoint is None:
         if named := [*remote.values(), *offer.chat_models]:
             raise ConfigError(f"{', '.join(named)}: neither a folder nor, without --endpoint URL, a server's model.")
-        return Texts(local.get("skills"), local.get("cover_letter"))
+        return Texts(local.get("skills"), local.get("cover_letter"), linker)
     with CompletionsClient(endpoint.url, timeout=endpoint.timeout, attempts=endpoint.attempts) as client:
         served = {client.model(name) for name in (endpoint.served_model, *remote.values(), *offer.chat_models)}
     upstream = Upstream(endpoint.url, timeout=endpoint.timeout, connections=endpoint.concurrency)
     writers: dict[str, Writer] = {**local, **{task: RemoteWriter(upstream, name) for task, name in remote.items()}}
-    return Texts(writers.get("skills"), writers.get("cover_letter"), upstream, frozenset(served))
+    return Texts(writers.get("skills"), writers.get("cover_letter"), linker, upstream, frozenset(served))
+
+
+def _linker(offer: Offer) -> SkillLinker | None:
+    if offer.skills_taxonomy is None:
+        return None
+    if not offer.skills_model:
+        raise ConfigError("--skills-taxonomy links what /v1/skills finds: give --skills-model too.")
+    return SkillLinker(load_skills(offer.skills_taxonomy))
 
 
 def _local_writer(task: str, folder: Path) -> ThreadWriter:

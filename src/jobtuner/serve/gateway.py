@@ -20,10 +20,11 @@ from jobtuner.serve.passthrough import add_passthrough
 from jobtuner.serve.recorder import Recorder
 from jobtuner.serve.schemas import ModelCard, ModelList, OccupationsRequest, OccupationsResponse, State
 from jobtuner.serve.scorer import Batching, Scorer
-from jobtuner.serve.texts import add_letters, add_skills
+from jobtuner.serve.texts import Office, add_letters, add_skills
 from jobtuner.serve.tracing import Tracing
 from jobtuner.serve.upstream import Upstream
 from jobtuner.serve.writers import Writer
+from jobtuner.skill_links import SkillLinker
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -64,6 +65,8 @@ class Texts:
     """None: there is no /v1/skills."""
     letters: Writer | None = None
     """None: there is no /v1/cover-letters."""
+    linker: SkillLinker | None = None
+    """Finds the concepts of skills; None: /v1/skills makes no links."""
     upstream: Upstream | None = None
     """None: nothing is passed through."""
     open_models: frozenset[str] = frozenset()
@@ -134,10 +137,11 @@ def create_app(
     )
     guarded: dict[str, Any] = {"dependencies": _told_in_openapi()} if keys is not None else {}
     _add_occupations(app, classifier, desk, guarded)
+    office = Office(limits.answer_seconds, metrics, guarded)
     if written.skills is not None:
-        add_skills(app, written.skills, limits.answer_seconds, guarded)
+        add_skills(app, written.skills, office, written.linker)
     if written.letters is not None:
-        add_letters(app, written.letters, limits.answer_seconds, guarded)
+        add_letters(app, written.letters, office)
     if written.upstream is not None:
         add_passthrough(app, written.upstream, written.open_models, guarded)
     if kept is not None:
