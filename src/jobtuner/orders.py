@@ -74,9 +74,13 @@ _LATIN = re.compile(r"[A-Za-z]")
 def _view(text: str) -> str:
     """The text in the form that the rules read, as many characters: Cyrillic and Greek twins of Latin letters as Latin
     in words that hold Latin letters, or nothing but twins."""
-    if text.isascii():
+    if text.isascii() or not text.encode("utf-8", "surrogatepass").translate(None, _NEITHER_GREEK_NOR_CYRILLIC):
         return text
     return _WORD.sub(_unmixed, text)
+
+
+_NEITHER_GREEK_NOR_CYRILLIC = bytes(byte for byte in range(256) if not 0xCD <= byte <= 0xD4)
+"""Bytes but those with which their letters begin in UTF-8: dropping them tells in a twentieth of the pattern's time."""
 
 
 def _unmixed(found: re.Match[str]) -> str:
