@@ -1,8 +1,8 @@
 """From a trained model to an endpoint: evaluation, gate, registry, export, deployment."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jobtuner.config.kserve import KServeConfig
 from jobtuner.config.section import Count, Section, Share
@@ -40,6 +40,17 @@ class EvaluateConfig(Section):
     fitted to); others have the one of all languages."""
     target_precision: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
     """Share of right answers wanted among those that are kept, where a model abstains below a threshold."""
+    baseline_price: Annotated[float, Field(ge=0.0)] | None = None
+    """Price of 1,000 answers of the baseline, in any one currency; with model_price the report tells what 1,000 ads
+    cost along the cascade. None: no costs."""
+    model_price: Annotated[float, Field(ge=0.0)] | None = None
+    """Price of 1,000 answers of the model: price of an hour / (ads a second × 3.6); `jobtuner batch` tells the rate."""
+
+    @model_validator(mode="after")
+    def _both_prices(self) -> Self:
+        if (self.baseline_price is None) != (self.model_price is None):
+            raise ValueError("baseline_price and model_price go together: give both, or neither")
+        return self
 
 
 class GateConfig(Section):

@@ -135,8 +135,7 @@ class Neighbours:
 
 def _to_shares(votes: NDArray[np.float32]) -> NDArray[np.float32]:
     total = votes.sum(axis=1, keepdims=True)
-    shares: NDArray[np.float32] = votes / np.where(total > 0.0, total, np.float32(1.0))
-    return shares
+    return np.asarray(votes / np.where(total > 0.0, total, np.float32(1.0)), dtype=np.float32)
 
 
 def _nearest(similar: "csr_matrix", count: int) -> "csr_matrix":

@@ -69,7 +69,9 @@ class NgramModel:
             if twin is not None:
                 other, before = twin.result()
                 model._blend = other._learnt_blend(matrix[held], rows.targets[held], (before, counts), rows.labels)
-        model._weights = StoredWeights.of(model._weights.values, config.weights, config.prune)
+        model._weights = StoredWeights.of(
+            model._weights.values.astype(np.float32, copy=False), config.weights, config.prune
+        )
         return model
 
     def _learnt_blend(
