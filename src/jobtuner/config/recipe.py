@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -262,7 +262,7 @@ def _explain(error: ValidationError, where: str) -> str:
 def _near_key(location: tuple[int | str, ...]) -> str:
     section: Any = Config
     for part in location[:-1]:
-        if not isinstance(section, type):  # a list or a mapping of sections: the part is a number or a name in it
+        if get_origin(section) is not None:  # a list or a mapping of sections: the part is a number or a name in it
             section = get_args(section)[-1]
             continue
         fields_of = {info.alias or name: info for name, info in section.model_fields.items()}

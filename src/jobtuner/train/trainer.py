@@ -1,6 +1,7 @@
 """The fine-tuning loop: TRL's SFTTrainer on rows whose loss mask is already made."""
 
 import math
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -71,9 +72,9 @@ def fine_tune(
     Returns:
         Metrics (train_loss and validation_loss in nats an answer token, validation_accuracy as the share of answers
         that are right token for token, the same two of each mixed set as validation_<name>_loss and _accuracy, steps,
-        seconds, examples_per_second, resumes) and the history: one entry a logged step. All are of the whole run: where
-        it was resumed, seconds is the time of the steps that led to this adapter, in all processes; the time of lost
-        steps and of loading is not in it.
+        seconds, examples_per_second, tokens_per_second (as they stand in the rows), resumes) and the history: one entry
+        a logged step. All are of the whole run: where it was resumed, seconds is the time of the steps that led to this
+        adapter, in all processes; the time of lost steps and of loading is not in it.
 
     Raises:
         ModelError: the loss or the gradients became NaN or infinite; names the examples.
@@ -90,6 +91,8 @@ def fine_tune(
     learnt = [*rows, *(row for each in mixed for row in each.train)]
     an_epoch = len(rows) + sum(each.drawn for each in mixed)
     steps = optimizer_steps(settings, an_epoch)
+    tokens = _mean_tokens(rows, mixed)
+    step_tokens = tokens * settings.batch_size * settings.gradient_accumulation
     found = checkpoints.newest(steps) if checkpoints else None
     found = _for_all(group, found, out / "resumed")
     start = found.step if found else 0
@@ -100,7 +103,7 @@ def fine_tune(
             train_dataset=Dataset.from_list([{**row, "row": number} for number, row in enumerate(learnt)]),
             processing_class=tokenizer,
             data_collator=batches,
-            callbacks=[_watcher(bar, start)],
+            callbacks=[_watcher(bar, start, step_tokens)],
         )
         # TRL turns the adapter of a quantised model into bfloat16 on construction. Small updates late in the schedule
         # vanish in its 8 bits of mantissa; the adapter is small, so it stays in float32 and autocast does the rest.
@@ -138,6 +141,7 @@ def fine_tune(
         "steps": float(result.global_step),
         "seconds": seconds,
         "examples_per_second": trainer.state.epoch * an_epoch / seconds,
+        "tokens_per_second": trainer.state.epoch * an_epoch * tokens / seconds,
         "resumes": float(trainer.resumes),
         **{f"validation_{name}": value for name, value in others.items()},
     }
@@ -155,14 +159,22 @@ def _for_all(group: Group, found: Checkpoint | None, copy: Path) -> Checkpoint |
     return found or Checkpoint(folder, step, {})
 
 
-def _watcher(bar: Bar, start: int) -> "TrainerCallback":
+def _mean_tokens(rows: Sequence[_Row], mixed: Sequence[MixedRows]) -> float:
+    """Tokens of a row, on average over an epoch."""
+    sets = [(rows, len(rows)), *((each.train, each.drawn) for each in mixed)]
+    total = sum(drawn * sum(len(row["input_ids"]) for row in each) / len(each) for each, drawn in sets)
+    return total / sum(drawn for _, drawn in sets)
+
+
+def _watcher(bar: Bar, start: int, step_tokens: float) -> "TrainerCallback":
     from transformers import TrainerCallback
 
     class Watcher(TrainerCallback):
         """Moves the progress bar."""
 
         def __init__(self) -> None:
-            self._done = start
+            self._done = self._told = start
+            self._told_at = time.monotonic()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             bar.advance(state.global_step - self._done)
@@ -172,7 +184,10 @@ def _watcher(bar: Bar, start: int) -> "TrainerCallback":
             self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
         ) -> None:
             if logs and "loss" in logs:
-                bar.advance(0, loss=round(float(logs["loss"]), 3))
+                now = time.monotonic()
+                rate = (state.global_step - self._told) * step_tokens / max(now - self._told_at, 1e-9)
+                self._told, self._told_at = state.global_step, now
+                bar.advance(0, loss=round(float(logs["loss"]), 3), **{"tokens/s": round(rate)})
 
     return Watcher()
 
