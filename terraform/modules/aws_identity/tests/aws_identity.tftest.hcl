@@ -11,7 +11,7 @@ run "an_association_a_component" {
   command = plan
 
   assert {
-    condition     = { for component, item in aws_eks_pod_identity_association.component : component => "${item.namespace}/${item.service_account}" } == { pipeline = "jobtuner-pipelines/jobtuner-pipeline", mlflow = "jobtuner/jobtuner-mlflow", gateway = "jobtuner/jobtuner-gateway", serving = "jobtuner-serving/jobtuner-serving" }
+    condition     = { for component, item in aws_eks_pod_identity_association.component : component => "${item.namespace}/${item.service_account}" } == { pipeline = "jobtuner-pipelines/jobtuner-pipeline", deployer = "jobtuner-pipelines/jobtuner-deployer", mlflow = "jobtuner/jobtuner-mlflow", gateway = "jobtuner/jobtuner-gateway", serving = "jobtuner-serving/jobtuner-serving" }
     error_message = "Exactly the Kubernetes service accounts of the contract."
   }
 
