@@ -123,6 +123,10 @@ def _serve(
             show_default="unknown",
         ),
     ] = None,
+    review: Annotated[
+        bool,
+        _log("Show the least certain answers to everybody with a key, at /v1/review and on the page.", "--review"),
+    ] = False,
     log_days: Annotated[
         int | None, _log("Days that the log is kept.", min=1, show_default="for ever", metavar="DAYS")
     ] = None,
@@ -149,6 +153,7 @@ def _serve(
         skills_taxonomy=skills_taxonomy,
         chat_models=tuple(chat_model or ()),
         page=available() if page is None else page,
+        review=review,
         log=_log_choice(prediction_log, text=log_text, languages=log_languages, days=log_days, spool=log_spool),
     )
     log_as_json()

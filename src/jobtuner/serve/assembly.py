@@ -75,6 +75,8 @@ class Offer:
     """Folder in which batches are kept; None: no /v1/batches."""
     log: LogChoice | None = None
     """The prediction log; None: answers are not recorded."""
+    review: bool = False
+    """Whether everybody with a key may see the logged answers that should be looked at."""
 
 
 def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | None = None) -> "FastAPI":
@@ -94,6 +96,8 @@ def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | 
     """
     keys = None if offer.keys is None else KeyRing(offer.keys)
     classifier = _classifier(offer, load)
+    if offer.review and offer.log is None:
+        raise ConfigError("--review shows what the prediction log holds: give --prediction-log LOG too.")
     cascade = None if offer.cascade is None else load_cascade(offer.cascade, offer.model, classifier)
     app = create_app(
         classifier,
@@ -103,13 +107,14 @@ def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | 
         observers=[] if offer.log is None else [open_recorder(offer.log, offer.model)],
         texts=_texts(offer),
         batches=offer.batches,
+        review=offer.log.location if offer.review and offer.log is not None else None,
         tracer=tracer_from_environment(),
         stopping=stopping,
     )
     if offer.page:
         from jobtuner.serve.page.mount import add_page
 
-        add_page(app, classifier.taxonomy.languages, keys=keys is not None)
+        add_page(app, classifier.taxonomy, keys=keys is not None)
     return app
 
 

@@ -18,6 +18,7 @@ from jobtuner.serve.middleware import BodyLimit, KeyCheck, RequestLog
 from jobtuner.serve.observers import Audience, Observer
 from jobtuner.serve.passthrough import add_passthrough
 from jobtuner.serve.recorder import Recorder
+from jobtuner.serve.review import add_review
 from jobtuner.serve.schemas import ModelCard, ModelList, OccupationsRequest, OccupationsResponse, State
 from jobtuner.serve.scorer import Batching, Scorer
 from jobtuner.serve.texts import Office, add_letters, add_skills
@@ -82,6 +83,7 @@ def create_app(
     observers: Sequence[Observer] = (),
     texts: Texts | None = None,
     batches: Path | None = None,
+    review: str | None = None,
     tracer: Any | None = None,
     stopping: threading.Event | None = None,
 ) -> "FastAPI":
@@ -95,6 +97,7 @@ def create_app(
         observers: see every answer, outside the requests.
         texts: models that answer in text.
         batches: folder in which batches are kept; None: there is no /v1/batches.
+        review: the prediction log that /v1/review shows to everybody with a key; None: there is no such path.
         tracer: OpenTelemetry's; None: no spans.
         stopping: set when the process is about to end: no longer ready, and no connection is kept.
     """
@@ -146,6 +149,8 @@ def create_app(
         add_passthrough(app, written.upstream, written.open_models, guarded)
     if kept is not None:
         add_batches(app, kept, guarded)
+    if review is not None:
+        add_review(app, review, classifier.taxonomy, guarded)
     _add_information(app, classifier, written.open_models, guarded)
     _add_states(app, scorer, metrics, limits.probe_seconds, ending)
     add_error_forms(app)

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jinja2 import Template
 
-__all__ = ["Mark", "answer", "header", "letter", "percent", "problem", "skills", "status", "welcome", "writing"]
+__all__ = [
+    "Mark",
+    "answer",
+    "header",
+    "letter",
+    "percent",
+    "problem",
+    "reviewed",
+    "skills",
+    "status",
+    "welcome",
+    "writing",
+]
 
 _SOURCES = {"ad": "said in the ad", "applicant": "said by you"}
 
@@ -96,11 +108,13 @@ def skills(text: str, spans: Sequence[Mapping[str, Any]]) -> str:
 
     Args:
         text: the ad as it was sent.
-        spans: `start` and `end` in characters of the ad.
+        spans: `start` and `end` in characters of the ad, and `link`: the concept of the skill, or None.
     """
     pieces = list(_pieces(text, [Mark(span["start"], span["end"]) for span in spans]))
     names = list(dict.fromkeys(piece.text for piece in pieces if piece.kind is not None))
-    return _part("skills", pieces, names)
+    links = {text[span["start"] : span["end"]]: link["label"] for span in spans if (link := span.get("link"))}
+    told = {name: links[name] for name in names if name in links and links[name].casefold() != name.casefold()}
+    return _part("skills", pieces, names, told)
 
 
 def letter(text: str, claims: Sequence[Mapping[str, Any]]) -> str:
@@ -118,6 +132,11 @@ def _claim(claim: Mapping[str, Any]) -> Mark:
     source = _SOURCES.get(claim["source"])
     kind, said = ("jt-said", source) if source else ("jt-invented", "said nowhere")
     return Mark(claim["start"], claim["end"], kind, f"{claim['kind']}: {said}")
+
+
+def reviewed(row: Mapping[str, Any], number: int, total: int) -> str:
+    """A logged answer to be looked at: which of how many, the ad, and what the model answered."""
+    return _part("reviewed", row, number, total)
 
 
 def writing(text: str) -> str:
