@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import ftfy
 
 from jobtuner.config import CleanConfig
-from jobtuner.names import name_masker
+from jobtuner.job_parts import job_parts
+from jobtuner.names import mask_names
 from jobtuner.personal_data import mask_personal_data
 
 __all__ = [
@@ -69,8 +70,10 @@ def clean_text(text: str, config: CleanConfig) -> Cleaned:
     if config.personal_data:
         plain, masked = mask_personal_data(plain)
     if config.names is not None:
-        plain, count = name_masker(config.names).mask(plain)
+        plain, count = mask_names(plain, config.names)
         masked = masked | ({"NAME": count} if count else {})
+    if config.job_parts is not None:
+        plain = job_parts(plain, config.job_parts)
     short = cut_at_word(plain, config.max_chars)
     return Cleaned(short, masked, was_html, was_cut=short != plain)
 
