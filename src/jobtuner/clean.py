@@ -8,8 +8,9 @@ from functools import lru_cache
 import ftfy
 
 from jobtuner.config import CleanConfig
+from jobtuner.job_parts import job_parts
 from jobtuner.markup import html_to_text
-from jobtuner.names import name_masker
+from jobtuner.names import mask_names
 from jobtuner.orders import without_orders
 from jobtuner.personal_data import mask_personal_data
 from jobtuner.visible import drop_invisible, drop_unreadable
@@ -56,8 +57,10 @@ def clean_text(text: str, config: CleanConfig) -> Cleaned:
     if config.personal_data:
         plain, masked = mask_personal_data(plain)
     if config.names is not None:
-        plain, count = name_masker(config.names).mask(plain)
+        plain, count = mask_names(plain, config.names)
         masked = masked | ({"NAME": count} if count else {})
+    if config.job_parts is not None:
+        plain = job_parts(plain, config.job_parts)
     short = cut_at_word(plain, config.max_chars)
     return Cleaned(short, masked, was_html, was_cut=short != plain, orders=orders)
 

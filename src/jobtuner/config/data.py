@@ -145,6 +145,9 @@ class CleanConfig(Section):
     names: str | None = None
     """Replace person names by [NAME]: GLiNER2 checkpoint, by name or folder, e.g. fastino/gliner2.5-base-v1. Needs the
     package gliner2[local] and takes far longer than all other cleaning; None: names stay."""
+    job_parts: str | None = None
+    """Keep of each ad only the passages that name its occupation, skills and tasks, one a line: GLiNER2 checkpoint as
+    for `names`, and as slow. Ads in which it finds none are rejected as too short. None: the whole ad."""
 
 
 class DeduplicateConfig(Section):
