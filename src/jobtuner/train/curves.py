@@ -38,13 +38,13 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
         return
     figure = Figure(figsize=(7.5, 2.3 * len(shown)), layout="constrained")  # no pyplot: no display, no global state
     panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (title, names) in zip(panels, shown, strict=True):
-        for colour, name in zip(itertools.cycle(_COLOURS), names, strict=False):
+    for axes, (title, drawn) in zip(panels, shown, strict=True):
+        for colour, name in zip(itertools.cycle(_COLOURS), drawn, strict=False):
             points = [(entry["step"], entry[name]) for entry in history if name in entry]
             axes.plot(*zip(*points, strict=True), color=colour, label=name.replace("_", " "), marker=".")
         axes.set_title(title, fontsize=9, loc="left")
         axes.grid(visible=True, alpha=0.3)
-        if len(names) > 1:
+        if len(drawn) > 1:
             axes.legend(fontsize=8, frameon=False)
     panels[-1].set_xlabel("optimizer step")
     figure.savefig(path, dpi=110, metadata={"Software": None})  # no version: the same bytes from every one

@@ -49,7 +49,7 @@ def test_what_the_gateway_answers_comes_back_as_its_metrics(
     for row in answers(200, 5, DANISH):
         result = OccupationResult(
             id=row.ad_id, code=row.label, title="", probability=row.probability, answered_by="model", abstain=False,
-            top=[],
+            top=[], orders=0,
         )  # fmt: skip
         seconds = row.time.timestamp()
         gateway.observe(Answered(row.request_id, row.text, row.language, result, row.model_version, seconds))
