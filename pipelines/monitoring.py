@@ -25,7 +25,7 @@ MONITORING_NAME = "jobtuner-monitoring"
 def build_monitoring(nodes: Nodes | None = CPU_NODES) -> Any:
     """The pipeline, its tasks on these nodes of a cluster; None: on this machine."""
     task = task_maker(nodes)
-    prepare = preparing(task)
+    prepare = preparing(task, choice=nodes is not None)
 
     @dsl.pipeline(name=MONITORING_NAME, description="Watch the served model; train anew where it is due and approved.")
     def monitoring_pipeline(
@@ -45,8 +45,7 @@ def build_monitoring(nodes: Nodes | None = CPU_NODES) -> Any:
             run = task(resolved, "Check the recipe", cached=False).outputs["run"]
             looked = task(monitor(run=run), "Look at the answers", cached=False)
             with dsl.If(looked.outputs["Output"] == True, name="a training is due"):  # noqa: E712 kfp compiles it
-                data = prepare(run=run, shards=shards).set_display_name("Prepare the data").outputs["prepare"]
-                train_and_deploy(task, data, run)
+                train_and_deploy(task, prepare(run, shards).outputs["prepare"], run)
 
     return monitoring_pipeline
 

@@ -14,7 +14,7 @@ from components.merge_shards import merge_shards
 from components.number_shards import number_shards
 from components.prepare import prepare
 
-__all__ = ["TaskMaker", "preparing"]
+__all__ = ["TaskMaker", "in_one_piece", "in_shards", "preparing"]
 
 
 class _Prepared(NamedTuple):
@@ -29,23 +29,36 @@ _AT_ONCE = 4
 which the namespace's quota is made of."""
 
 
-def preparing(task: TaskMaker) -> Any:
-    """The graph, as a component that takes `run` and `shards` and gives `prepare`.
+def preparing(task: TaskMaker, *, choice: bool) -> Callable[[Any, Any], dsl.PipelineTask]:
+    """From `run` and `shards` to the task whose output `prepare` is the data. To be called outside of a pipeline.
 
     Args:
         task: by `training.task_maker`.
+        choice: whether `shards` chooses. kfp.local knows no choice between artifacts, and this machine has but one
+            node: there it is done in one piece, by `data.workers` processes.
     """
+    if not choice:
+        return lambda run, _: in_one_piece(task, run)
 
     @dsl.pipeline(name="prepare")
-    def prepare_data(run: dsl.Input[dsl.Artifact], shards: int) -> _Prepared:
+    def graph(run: dsl.Input[dsl.Artifact], shards: int) -> _Prepared:
         with dsl.If(shards == 1, name="in one piece"):
-            whole = task(prepare(run=run), "Prepare the data").outputs["prepare"]
+            whole = in_one_piece(task, run)
         with dsl.Else(name="in shards"):
-            numbers = task(number_shards(shards=shards), "Number the shards").outputs["Output"]
-            with dsl.ParallelFor(numbers, name="shards", parallelism=_AT_ONCE) as number:
-                shard = task(clean_shard(run=run, number=number, shards=shards), "Clean a shard")
-            cleaned = dsl.Collected(shard.outputs["cleaned"])
-            merged = task(merge_shards(run=run, shards=cleaned), "Merge the shards").outputs["prepare"]
-        return _Prepared(prepare=dsl.OneOf(whole, merged))
+            merged = in_shards(task, run, shards)
+        return _Prepared(prepare=dsl.OneOf(whole.outputs["prepare"], merged.outputs["prepare"]))
 
-    return prepare_data
+    return lambda run, shards: graph(run=run, shards=shards).set_display_name("Prepare the data")
+
+
+def in_one_piece(task: TaskMaker, run: Any) -> dsl.PipelineTask:
+    """The task that does it all."""
+    return task(prepare(run=run), "Prepare the data")
+
+
+def in_shards(task: TaskMaker, run: Any, shards: Any) -> dsl.PipelineTask:
+    """The task that merges what the others have cleaned."""
+    numbers = task(number_shards(shards=shards), "Number the shards").outputs["Output"]
+    with dsl.ParallelFor(numbers, name="shards", parallelism=_AT_ONCE) as number:
+        shard = task(clean_shard(run=run, number=number, shards=shards), "Clean a shard")
+    return task(merge_shards(run=run, shards=dsl.Collected(shard.outputs["cleaned"])), "Merge the shards")

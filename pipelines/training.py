@@ -70,7 +70,7 @@ def train_and_deploy(task: TaskMaker, data: Any, run: Any) -> None:
 
     Args:
         task: by `task_maker`.
-        data: the output of `preparing`'s graph.
+        data: the prepared data, see `preparing`.
         run: the output of `resolve`.
     """
     cheap = task(baseline(run=run, prepare=data), "Train the baseline").outputs["baseline"]
@@ -88,7 +88,7 @@ def train_and_deploy(task: TaskMaker, data: Any, run: Any) -> None:
 def build_pipeline(nodes: Nodes | None = CPU_NODES) -> Any:
     """The pipeline, its tasks on these nodes of a cluster; None: on this machine."""
     task = task_maker(nodes)
-    prepare = preparing(task)  # a graph of its own: kfp allows none to be made inside another
+    prepare = preparing(task, choice=nodes is not None)
 
     @dsl.pipeline(name=PIPELINE_NAME, description="Job ads in, a proven and served occupation model out.")
     def training_pipeline(
@@ -106,8 +106,7 @@ def build_pipeline(nodes: Nodes | None = CPU_NODES) -> Any:
         with ending_the_run(task, nodes, recipe, overrides) as number:
             resolved = resolve(recipe=recipe, overrides=overrides, pipeline_run=number)
             run = task(resolved, "Check the recipe", cached=False).outputs["run"]
-            data = prepare(run=run, shards=shards).set_display_name("Prepare the data").outputs["prepare"]
-            train_and_deploy(task, data, run)
+            train_and_deploy(task, prepare(run, shards).outputs["prepare"], run)
 
     return training_pipeline
 

@@ -18,7 +18,7 @@ import yaml
 from jobtuner.config import KServeConfig, MonitorConfig
 from jobtuner.contracts import ExportedModel
 from jobtuner.deploy import bundle
-from jobtuner.deploy.gateway import SERVER_VARIABLE
+from jobtuner.deploy.gateway import _SERVER_VARIABLE
 from jobtuner.deploy.manifest import SERVED_NAME
 from jobtuner.prediction_log.writer import LogSettings, PredictionLog
 from jobtuner.serve import server
@@ -331,8 +331,8 @@ def test_the_gateway_that_follows_is_the_one_that_deployments_tell(find: Callabl
     pod = deployment["spec"]["template"]["spec"]
     container = pod["containers"][0]
     values = {entry["name"]: entry.get("value") for entry in container["env"]}
-    assert values[SERVER_VARIABLE] == settings.url.format(name=settings.name, namespace=settings.namespace)
-    assert f"--endpoint=$({SERVER_VARIABLE})" in container["args"]
+    assert values[_SERVER_VARIABLE] == settings.url.format(name=settings.name, namespace=settings.namespace)
+    assert f"--endpoint=$({_SERVER_VARIABLE})" in container["args"]
     assert f"--served-model={SERVED_NAME}" in container["args"]
     assert [item["name"] for item in (*pod["initContainers"], container)] == ["fetch-model", "gateway"]
     assert deployment["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"

@@ -15,9 +15,9 @@ from jobtuner.deploy.kube import Kube, Object
 from jobtuner.errors import DeployError
 from jobtuner.progress import notice, track
 
-__all__ = ["MODEL_VARIABLE", "SERVER_VARIABLE", "Gateway", "Tally", "Target", "complaint", "read_tally"]
+__all__ = ["Gateway", "Tally", "Target", "complaint", "read_tally"]
 
-MODEL_VARIABLE, SERVER_VARIABLE = "JOBTUNER_MODEL", "JOBTUNER_MODEL_SERVER"
+_MODEL_VARIABLE, _SERVER_VARIABLE = "JOBTUNER_MODEL", "JOBTUNER_MODEL_SERVER"
 _FETCHES, _ANSWERS = "fetch-model", "gateway"  # containers
 _LABEL = "app.kubernetes.io/component=gateway"
 _START_SECONDS = 180.0  # a pod's startup probe
@@ -115,8 +115,8 @@ class Gateway:
             DeployError: there is no such Deployment, or it is not one of manifests/features/pipeline-deploy.
         """
         template = self._deployment()["spec"]["template"]["spec"]
-        location = _variable(template.get("initContainers") or [], _FETCHES, MODEL_VARIABLE)
-        url = _variable(template["containers"], _ANSWERS, SERVER_VARIABLE)
+        location = _variable(template.get("initContainers") or [], _FETCHES, _MODEL_VARIABLE)
+        url = _variable(template["containers"], _ANSWERS, _SERVER_VARIABLE)
         if url is None:
             raise DeployError(
                 f"Deployment {self._name} in {self._kube.namespace} does not ask a model server. Add "
@@ -156,7 +156,7 @@ class Gateway:
             address = (pod.get("status") or {}).get("podIP")
             if address is None:
                 continue
-            location = _variable(pod["spec"].get("initContainers") or [], _FETCHES, MODEL_VARIABLE)
+            location = _variable(pod["spec"].get("initContainers") or [], _FETCHES, _MODEL_VARIABLE)
             tally = read_tally(address)
             new, old = (new + tally, old) if location == target.location else (new, old + tally)
         return complaint(new, old)
@@ -185,8 +185,8 @@ class Gateway:
                 "progressDeadlineSeconds": round(hold + 2 * _START_SECONDS),
                 "template": {
                     "spec": {
-                        "initContainers": [container(_FETCHES, MODEL_VARIABLE, target.location)],
-                        "containers": [container(_ANSWERS, SERVER_VARIABLE, target.url)],
+                        "initContainers": [container(_FETCHES, _MODEL_VARIABLE, target.location)],
+                        "containers": [container(_ANSWERS, _SERVER_VARIABLE, target.url)],
                     }
                 },
             },
