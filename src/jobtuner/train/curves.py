@@ -30,10 +30,10 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
 
     held = {name for entry in history for name in entry}
     shown = []
-    for title, names, ending in _PANELS:
-        more = sorted(name for name in held - {*names} if ending and name.endswith(ending))
-        if there := [name for name in (*names, *more) if name in held]:
-            shown.append((title, there))
+    for heading, known, ending in _PANELS:
+        more = sorted(name for name in held - {*known} if ending and name.endswith(ending))
+        if there := [name for name in (*known, *more) if name in held]:
+            shown.append((heading, there))
     if not shown:
         return
     figure = Figure(figsize=(7.5, 2.3 * len(shown)), layout="constrained")  # no pyplot: no display, no global state

@@ -176,12 +176,14 @@ def _attend(
         torch.cat([states[:, :, :prefix].expand(rows, -1, -1, -1), of_rows(states)], dim=2) for states in (key, value)
     )
     out = _attention(of_rows(query), keys, values, layout["seen"], scale)
-    out = out.transpose(1, 2).flatten(0, 1).index_select(0, layout["back"])[None]
+    parts = [out.transpose(1, 2).flatten(0, 1).index_select(0, layout["back"])[None]]
     if prefix:
         first = layout["seen"].new_ones(prefix, prefix).tril()
         front = _attention(query[:, :, :prefix], key[:, :, :prefix], value[:, :, :prefix], first, scale)
-        out = torch.cat([front.transpose(1, 2), out], dim=1)
-    return torch.nn.functional.pad(out, (0, 0, 0, 0, 0, layout["fill"])), None
+        parts.insert(0, front.transpose(1, 2))
+    if layout["fill"]:
+        parts.append(parts[0].new_zeros(1, layout["fill"], *parts[0].shape[2:]))
+    return torch.cat(parts, dim=1), None
 
 
 def _attention(query: Any, keys: Any, values: Any, seen: Any, scale: float | None) -> Any:
