@@ -40,6 +40,7 @@ from trl import SFTConfig, SFTTrainer
 from jobtuner.config import Config, TrainingConfig, load_config
 from jobtuner.models import load_quantized, load_tokenizer
 from jobtuner.prepare.synthesize import generate_ads
+from jobtuner.standin_tokenizer import train_tokenizer
 from jobtuner.tasks import PromptEncoder, get_task
 from jobtuner.taxonomy import Occupation, Taxonomy
 from jobtuner.train.batches import StepBatches, answer_metrics
@@ -47,7 +48,7 @@ from jobtuner.train.lora import add_adapter
 from jobtuner.train.order import EpochOrder
 from jobtuner.train.packing import packed_attention
 from jobtuner.train.shapes import SHAPES, Shape
-from jobtuner.train.standin import Corpus, build_standin, train_tokenizer
+from jobtuner.train.standin import Corpus, build_standin
 from jobtuner.train.trainer import fine_tune
 
 Rows = list[dict[str, list[int]]]

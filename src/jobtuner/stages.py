@@ -73,7 +73,12 @@ _COMMON = ("seed", "task", "chat")
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("prepare", (), (*_COMMON, "data", "taxonomy", "clean", "deduplicate", "split"), contracts.PreparedData),
+        Stage(
+            "prepare",
+            (),
+            (*_COMMON, "data", "taxonomy", "clean", "deduplicate", "split", "prompt", "model"),
+            contracts.PreparedData,
+        ),
         Stage("baseline", ("prepare",), (*_COMMON, "baseline"), contracts.BaselineModel),
         Stage(
             "train",

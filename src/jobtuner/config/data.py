@@ -108,6 +108,9 @@ class DataConfig(Section):
     """Processes that clean, where there is more than one part; None: one a processor core."""
     min_label_coverage: Share = 0.0
     """Fail when training holds a smaller share of the taxonomy's labels."""
+    count_tokens: int = Field(default=0, ge=0)
+    """Rows of each split whose tokens are counted for the data card, by the tokenizer of model.base; 0: none. Labelled
+    ads only: for tasks that answer in text, training counts all of them."""
     rules: Sequence[RuleConfig] = ()
     """What a row must fulfil besides; rows that do not are rejected under the rule's name."""
 
@@ -136,6 +139,9 @@ class CleanConfig(Section):
     names: str | None = None
     """Replace person names by [NAME]: GLiNER2 checkpoint, by name or folder, e.g. fastino/gliner2.5-base-v1. Needs the
     package gliner2[local] and takes far longer than all other cleaning; None: names stay."""
+    job_parts: str | None = None
+    """Keep of each ad only the passages that name its occupation, skills and tasks, one a line: GLiNER2 checkpoint as
+    for `names`, and as slow. Ads in which it finds none are rejected as too short. None: the whole ad."""
 
 
 class DeduplicateConfig(Section):
