@@ -68,7 +68,7 @@ def _served(model: Path) -> Iterator[str]:
 
     classifier, writer = load_exported(model), _Writer()
     app = create_app(classifier, texts=Texts(letters=writer))
-    add_page(app, classifier.taxonomy.languages, keys=False)
+    add_page(app, classifier.taxonomy, keys=False)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, lifespan="on", ws="none", log_level="warning"))

@@ -4,7 +4,7 @@ Evaluation writes it, export carries it along, the gateway reads it.
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from jobtuner.errors import ConfigError, ModelError
@@ -30,6 +30,8 @@ class CascadeSettings:
     """Validation examples behind the curve."""
     curve: list[Point]
     """What the cascade does at each threshold, on those examples; from the model alone to the baseline alone."""
+    language_temperatures: dict[str, float] = field(default_factory=dict)
+    """Language to the temperature that its ads have in place of `temperature`."""
 
     def save(self, folder: Path) -> None:
         """Write `cascade.json`."""

@@ -1,25 +1,26 @@
 """Text cleaning: encoding repair, HTML to text, white space, personal data, length. Pure functions, no state."""
 
-import html
 import re
 import unicodedata
 from dataclasses import dataclass, field
 from functools import lru_cache
-from html.parser import HTMLParser
 
 import ftfy
 
 from jobtuner.config import CleanConfig
 from jobtuner.job_parts import job_parts
+from jobtuner.markup import html_to_text
 from jobtuner.names import mask_names
+from jobtuner.orders import without_orders
 from jobtuner.personal_data import mask_personal_data
+from jobtuner.visible import drop_invisible, drop_unreadable, rare_characters
 
 __all__ = [
     "Cleaned",
     "clean_text",
     "cut_at_word",
     "drop_lines",
-    "html_to_text",
+    "legible",
     "line_key",
     "normalise_space",
     "repair_encoding",
@@ -33,20 +34,6 @@ _FTFY = ftfy.TextFixerConfig(
     normalization="NFC",
     explain=False,
 )
-_INVISIBLE = dict.fromkeys((0x00AD, 0x200B, 0x2060, 0xFEFF))  # soft hyphen, zero-width space, word joiner, BOM
-
-_BLOCK = (
-    "address article aside blockquote body br center dd div dl dt fieldset figure footer form h1 h2 h3 h4 h5 h6 head "
-    "header hr html li main nav ol p pre section table tbody tfoot thead title tr ul"
-)
-_INLINE = (
-    "a abbr b big button caption cite code del em font i img input ins label link mark meta o:p option q s script "
-    "select small span strike strong style sub sup td th time tt u var"
-)
-_BLOCK_TAGS, _INLINE_TAGS = frozenset(_BLOCK.split()), frozenset(_INLINE.split())
-_HIDDEN_TAGS = frozenset({"script", "style"})
-_LOOKS_LIKE_HTML = re.compile(r"</?[a-zA-Z][^<>]*>|<!--|&(?:[a-zA-Z][a-zA-Z0-9]*|#[0-9]+|#[xX][0-9a-fA-F]+);")
-_BARE_AMPERSAND = re.compile(r"&(?!(?:[a-zA-Z][a-zA-Z0-9]*|#[0-9]+|#[xX][0-9a-fA-F]+);)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +45,13 @@ class Cleaned:
     """Kind of personal data (`personal_data.KINDS`, and NAME) to the number of places that were replaced."""
     was_html: bool = False
     was_cut: bool = False
+    orders: int = 0
+    """Passages that spoke to the machine, and were left out."""
 
 
 def clean_text(text: str, config: CleanConfig) -> Cleaned:
     """Apply every cleaning step in order."""
-    repaired = repair_encoding(text)
-    plain = html_to_text(repaired)
-    was_html = plain != repaired
+    plain, was_html, orders = _legible(text, config.orders)
     plain = drop_lines(normalise_space(plain), config.repeated_lines, _boilerplate(tuple(config.boilerplate)))
     masked: dict[str, int] = {}
     if config.personal_data:
@@ -75,7 +62,26 @@ def clean_text(text: str, config: CleanConfig) -> Cleaned:
     if config.job_parts is not None:
         plain = job_parts(plain, config.job_parts)
     short = cut_at_word(plain, config.max_chars)
-    return Cleaned(short, masked, was_html, was_cut=short != plain)
+    return Cleaned(short, masked, was_html, was_cut=short != plain, orders=orders)
+
+
+def legible(text: str) -> tuple[str, int]:
+    """What a person reads of a text: no markup, nothing hidden, no orders to a machine; and how many of these went."""
+    plain, _, orders = _legible(text, orders=True)
+    return normalise_space(plain), orders
+
+
+def _legible(text: str, orders: bool) -> tuple[str, bool, int]:
+    repaired = repair_encoding(text)
+    plain = _without_markup(repaired)
+    kept, count = without_orders(normalise_space(drop_unreadable(plain))) if orders else (plain, 0)
+    return kept, plain != repaired, count
+
+
+def _without_markup(text: str) -> str:
+    """Plain text. Twice: some boards escape what was escaped. References may stand for invisible characters."""
+    plain = html_to_text(text)
+    return text if plain == text else drop_invisible(html_to_text(plain))
 
 
 def repair_encoding(text: str) -> str:
@@ -84,7 +90,7 @@ def repair_encoding(text: str) -> str:
         return text
     # ftfy works line by line and takes 40 µs a line: those that it cannot change are kept from it.
     lines = (line if _is_usual(line) else ftfy.fix_text(line, _FTFY) for line in _LINE.findall(text))
-    return unicodedata.normalize("NFC", "".join(lines).translate(_INVISIBLE))
+    return unicodedata.normalize("NFC", drop_invisible("".join(lines)))
 
 
 _USUAL = frozenset(chr(code) for code in (9, *range(0xDF, 0x180)) if code == 9 or chr(code).islower()) - {"œ"}
@@ -99,7 +105,7 @@ def _is_usual(text: str) -> bool:
     Every pattern of ftfy's `badness` needs two characters beyond ASCII side by side of which one is no small letter,
     or one of ÂÃŒœ, or a control character. All characters that pass here are composed and visible.
     """
-    odd = set(_rare(text)) - _USUAL
+    odd = set(rare_characters(text)) - _USUAL
     return odd <= _LONE and all(_stands_alone(char, text) for char in odd)
 
 
@@ -111,97 +117,6 @@ def _stands_alone(char: str, text: str) -> bool:
             return False
         place = text.find(char, place + 1)
     return True
-
-
-_PLAIN_BYTES = bytes([10, *range(32, 127)])
-
-
-def _rare(text: str) -> str:
-    """The characters of a text that are neither printable ASCII nor a line feed; at a tenth of a pattern's price."""
-    return text.encode("utf-8", "surrogatepass").translate(None, _PLAIN_BYTES).decode("utf-8", "surrogatepass")
-
-
-class _TextCollector(HTMLParser):
-    """Keeps the text of a page: block tags become line breaks, unknown "tags" such as <Company> stay as text."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002  # the base class names it
-        if tag in _HIDDEN_TAGS:
-            self._hidden += 1
-        elif tag in _BLOCK_TAGS:
-            self._break_line()
-            if tag == "li":
-                self.parts.append("- ")
-        elif tag in {"td", "th"}:
-            self.parts.append(" ")
-        elif tag not in _INLINE_TAGS:
-            self.parts.append(self.get_starttag_text() or "")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _HIDDEN_TAGS:
-            self._hidden = max(0, self._hidden - 1)
-        elif tag in _BLOCK_TAGS:
-            self._break_line()
-        elif tag not in _INLINE_TAGS:
-            self.parts.append(f"</{tag}>")
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden and not (data.isspace() and self._at_line_start()):
-            self.parts.append(data)
-
-    def _at_line_start(self) -> bool:
-        return not self.parts or self.parts[-1].endswith("\n")
-
-    def _break_line(self) -> None:
-        if not self._at_line_start():
-            self.parts.append("\n")
-
-
-def html_to_text(text: str) -> str:
-    """Drop tags, scripts and comments, resolve character references; text without any of them comes back unchanged."""
-    if not ("<" in text or "&" in text) or not _LOOKS_LIKE_HTML.search(text):
-        return text
-    collector = _TextCollector()
-    # "&region" without a semicolon is no reference in an ad, though HTML5 would read "&reg" into it.
-    text = _BARE_AMPERSAND.sub("&amp;", text) if "&" in text else text
-    if not _feed_plain(collector, text):
-        collector.feed(text)
-        collector.close()
-    return "".join(collector.parts)
-
-
-def _feed_plain(collector: _TextCollector, text: str) -> bool:
-    """What `feed` and `close` do, at a fifth of their price, where every "<" begins a known tag of the simplest form.
-
-    Returns:
-        False, and nothing was fed, where there is anything else: comments, scripts, attributes without quotes, "a < b".
-    """
-    tags = list(_PLAIN_TAG.finditer(text))
-    if len(tags) != text.count("<") or not all(tag[2].lower() in _PLAIN_TAGS for tag in tags):
-        return False
-    place = 0
-    for tag in tags:
-        if place < tag.start():
-            collector.handle_data(html.unescape(text[place : tag.start()]))
-        place = tag.end()
-        if tag[1]:
-            collector.handle_endtag(tag[2].lower())
-        else:
-            collector.handle_starttag(tag[2].lower(), [])
-    if place < len(text):
-        collector.handle_data(html.unescape(text[place:]))
-    return True
-
-
-_PLAIN_TAG = re.compile(r"""<(?:(/)(?=[a-zA-Z0-9]+>))?([a-zA-Z][a-zA-Z0-9]*)(?: [a-zA-Z][a-zA-Z-]*="[^"<>&]*")* ?/?>""")
-_PLAIN_TAGS = (_BLOCK_TAGS | _INLINE_TAGS) - _HIDDEN_TAGS
 
 
 def normalise_space(text: str) -> str:
@@ -216,7 +131,7 @@ def _has_normal_space(text: str) -> bool:
     """Whether `normalise_space` has nothing to do but at the ends: no space beside another or a line's end, or rare."""
     if "  " in text or " \n" in text or "\n " in text or "\n\n\n" in text:
         return False
-    rare = _rare(text)
+    rare = rare_characters(text)
     return not rare or rare.split() == [rare]
 
 

@@ -179,6 +179,8 @@ class EvalReport(Contract):
     """Two-sided probability of McNemar's exact test that so uneven a division of the errors is chance."""
     temperature: float
     """Divides the model's log-probabilities before they are renormalised; fitted on validation."""
+    language_temperatures: dict[str, float] = field(default_factory=dict)
+    """Language to the temperature that its ads have in place of `temperature`: those with enough validation rows."""
 
 
 @dataclass(frozen=True, kw_only=True)

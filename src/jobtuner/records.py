@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO, cast
@@ -39,7 +39,7 @@ class _Record:
     @classmethod
     @cache
     def _names(cls) -> tuple[str, ...]:
-        return tuple(field.name for field in fields(cls))  # type: ignore[arg-type]  # every subclass is a dataclass
+        return tuple(item.name for item in fields(cls))  # type: ignore[arg-type]  # every subclass is a dataclass
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
@@ -70,6 +70,8 @@ class JobAd(_Record):
     """When the ad was posted: ISO 8601, "2026-01-31"."""
     translation_of: str | None = None
     """Id of the ad that this one is a translation of."""
+    source: str | None = None
+    """Where the row came from, where the input says it: a job board, a country, a data set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,16 @@ class Example(_Record):
     language: str
     cluster: str
     """Id of the near-duplicate cluster: all its members are in the same split."""
+    accepted: list[str] = field(default_factory=list)
+    """Other codes that are right, too. Training takes `label` alone; an answer may be any of them."""
+    source: str = ""
+    """Where the row came from, where the input says it: results are sliced by it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the optional fields that are empty."""
+        return {
+            name: value for name, value in _Record.to_json(self).items() if value or name not in {"accepted", "source"}
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +110,18 @@ class Prediction(_Record):
     top: list[tuple[str, float]]
     """The likeliest codes with their probabilities, best first."""
     rank: int
-    """Place of the right code among all labels, 1 = best."""
+    """Place of the right code among all labels, 1 = best; of several right ones, of the likeliest."""
+    accepted: list[str] = field(default_factory=list)
+    """As in `Example`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Without `accepted` where there are none."""
+        return {name: value for name, value in _Record.to_json(self).items() if value or name != "accepted"}
+
+    @property
+    def counted(self) -> str:
+        """The code that the answer counts as: another right code than `label` counts as `label`."""
+        return self.label if self.predicted in self.accepted else self.predicted
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ the ones the model was trained with, and refuses a mismatch.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from jobtuner.labels.layout import TrieLayout
 from jobtuner.labels.scores import DEFAULT_MEMORY, label_log_probabilities
 from jobtuner.labels.search import search_labels
 from jobtuner.labels.walk import Search, check_search
-from jobtuner.probabilities import apply_temperature
+from jobtuner.probabilities import Temperatures, apply_temperature
 from jobtuner.taxonomy import LabelTrie, Taxonomy
 
 if TYPE_CHECKING:
@@ -61,11 +61,17 @@ class InferenceSettings:
     """How the training texts were cleaned; what comes in later is cleaned the same way."""
     temperature: float = 1.0
     """Divides the log-probabilities before they are renormalised."""
+    language_temperatures: dict[str, float] = field(default_factory=dict)
+    """Language to the temperature of its ads, for who knows an ad's language (`LabelScorer.temperatures`)."""
     model_version: str = "unregistered"
     abstain_below: float = 0.0
     """Answers with a lower probability should be looked at by a person; 0: none, above 1: all."""
     max_answer_tokens: int = 0
     """Of tasks that answer in text: longest answer; 0 where the answer is a label."""
+
+    def temperatures(self) -> Temperatures:
+        """Of all ads, and of those whose language is known."""
+        return Temperatures(self.temperature, self.language_temperatures)
 
     def save(self, folder: Path) -> None:
         """Write `inference.json`."""
@@ -148,11 +154,15 @@ class LabelScorer:
         self.model, self.taxonomy, self.settings = model.eval(), prompts.taxonomy, prompts.settings
         self.labels, self.fingerprint = prompts.labels, self.settings.model_fingerprint
         self.model_version, self.abstain_below = self.settings.model_version, self.settings.abstain_below
+        self.temperatures = self.settings.temperatures()
         self._prompts, self._batch_size = prompts, batch_size
         self._search, self._k, self._memory_bytes = search, k, memory_bytes
 
     def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Calibrated log-probabilities, shape [len(texts), len(labels)]; the exponentials of a row sum to 1."""
+        """Calibrated log-probabilities, shape [len(texts), len(labels)]; the exponentials of a row sum to 1.
+
+        At the pooled temperature; `temperatures.corrected` gives those of a known language.
+        """
         if not texts:
             return np.zeros((0, len(self.labels)), dtype=np.float32)
         prompts = self._prompts.prompts(texts)

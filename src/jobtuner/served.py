@@ -44,7 +44,7 @@ class ServedModel:
         prompts = load_prompts(folder)
         self.taxonomy, self.settings, self.labels = prompts.taxonomy, prompts.settings, prompts.labels
         self.fingerprint, self.model_version = self.settings.model_fingerprint, self.settings.model_version
-        self.abstain_below = self.settings.abstain_below
+        self.abstain_below, self.temperatures = self.settings.abstain_below, self.settings.temperatures()
 
         def ask(text: str) -> TokenQuestions:
             return TokenQuestions(client, served, prompts.layout, prompts.prompts([text])[0])

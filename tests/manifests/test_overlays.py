@@ -239,7 +239,7 @@ def _gateway_metrics() -> dict[str, set[str]]:
     metrics.opened()
     metrics.closed("/v1/occupations", 200, 0.1, "jobs-site")
     answer = OccupationResult(
-        id=None, code="2221", title="Nurses", probability=0.9, answered_by="model", abstain=False, top=[]
+        id=None, code="2221", title="Nurses", probability=0.9, answered_by="model", abstain=False, orders=0, top=[]
     )
     metrics.answered([answer])
     findings = exposition(*_look(), datetime.now(UTC), datetime.now(UTC), 0.9)

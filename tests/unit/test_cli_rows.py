@@ -141,3 +141,30 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path, rows: Path) -> 
     done = run("--on", rows, "--out", out)
     assert done.exit_code == ConfigError.exit_code
     assert "holds other files" in done.stderr
+
+
+def test_several_right_codes_and_sources(exported: Path, tmp_path: Path) -> None:
+    rows, every = tmp_path / "gold.jsonl", ["2221", "5120", "8331"]
+    write_jsonl(
+        rows,
+        [
+            {"text": ADS[0], "label": every, "board": "a"},
+            {"text": ADS[1], "label": "|".join(every), "board": "a"},
+            {"text": ADS[2], "label": "9999|2221", "board": "b"},
+            {"text": ADS[3], "label": "5120", "board": "b"},
+        ],
+    )
+    out = tmp_path / "out"
+    result = run("--on", rows, "--model", exported, "--source-column", "board", "--out", out)
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["n"], metrics["several_n"], metrics["codes_n"]) == (3, 2, 7)
+    assert {name: part["n"] for name, part in metrics["per_source"].items()} == {"a": 2, "b": 1}
+    answers = [Prediction.from_json(row) for row in read_jsonl(out / "predictions.jsonl")]
+    assert [row.label for row in answers] == ["2221", "2221", "5120"]
+    right = [row.predicted in {row.label, *row.accepted} for row in answers]
+    assert metrics["per_source"]["a"]["accuracy"] == sum(right[:2]) / 2
+    assert [row.counted == row.label for row in answers] == right
+    assert "set F1" in result.output
+    (rejected,) = read_jsonl(out / "rejected.jsonl")
+    assert "9999" in rejected["reason"]

@@ -29,7 +29,7 @@ def _export(
     """Write the least certain answers, and some picked blindly, as a table to be filled in."""
     from datetime import UTC, datetime, timedelta
 
-    from jobtuner.monitor.review import export_queue
+    from jobtuner.review import export_queue
 
     until = datetime.now(UTC)
     count = export_queue(location, until - timedelta(days=days), until, output, unsure=unsure, random=random, seed=seed)
@@ -44,7 +44,7 @@ def _import(
     ] = None,
 ) -> None:
     """Take corrections in: for `jobtuner monitor --corrections`, and where texts are logged as training rows."""
-    from jobtuner.monitor.review import import_corrections
+    from jobtuner.review import import_corrections
     from jobtuner.taxonomy import load_taxonomy
 
     known = None if taxonomy is None else load_taxonomy(taxonomy)

@@ -49,8 +49,13 @@ _OPTIONS: dict[str, Any] = {
     "concurrency": Annotated[int | None, _option("Ads the server is asked about at once.", show_default="8", min=1)],
     "timeout": Annotated[float | None, _option("Seconds a request may take.", show_default="120", min=0.1)],
     "text_column": Annotated[str | None, _option("Column of the ad's text.", show_default="text")],
-    "label_column": Annotated[str | None, _option("Column of the code.", show_default="label")],
+    "label_column": Annotated[
+        str | None, _option("Column of the code; of several (a list, or | between) any is right.", show_default="label")
+    ],
     "language_column": Annotated[str | None, _option("Column of the language.", show_default="none")],
+    "source_column": Annotated[
+        str | None, _option("Column that says where a row came from: each source is told apart.", show_default="none")
+    ],
 }
 _OF_SERVERS = ("taxonomy", "level", "served_model", "concurrency", "timeout")
 
@@ -103,6 +108,7 @@ def evaluate_rows(
     text_column: str = "text",
     label_column: str = "label",
     language_column: str | None = None,
+    source_column: str | None = None,
 ) -> None:
     """Evaluate on labelled rows; write metrics.json, predictions.jsonl and rejected.jsonl, print the headline.
 
@@ -118,7 +124,7 @@ def evaluate_rows(
 
     _check_out(out)
     check_search(search, top_k)
-    columns = Columns(text=text_column, label=label_column, language=language_column)
+    columns = Columns(text=text_column, label=label_column, language=language_column, source=source_column)
     settings: dict[str, Any] = {"search": search, "k": top_k}
     if endpoint is None:
         predictor, codes = _local(_model_folder(model), settings)
@@ -196,11 +202,11 @@ def _rows(on: Path, columns: Any, codes: "Taxonomy", max_rows: int | None) -> "t
         if isinstance(row, Rejected):
             rejected.append(row)
             continue
-        code, kind, reason = resolver.resolve(row.label or "")
-        if code is None:
+        codes, kind, reason = resolver.resolve_all(row.label or "", row.language)
+        if not codes:
             rejected.append(Rejected(row.id, kind, reason, row.text, row.label or "", row.language))
         else:
-            usable.append(Example(row.id, row.text, code, row.language, row.id))
+            usable.append(Example(row.id, row.text, codes[0], row.language, row.id, codes[1:], row.source or ""))
     return usable, rejected
 
 
@@ -223,14 +229,16 @@ def _print(found: "Measured", rejected: int, out: Path) -> None:
         "macro_f1": "macro-F1",
         "log_loss": "log loss",
         "ece": "ECE",
+        "set_f1": "set F1",
+        "recall_at_k": f"recall {metrics['top_k']}",
     }
-    for key, name in names.items():
+    for key, name in ((key, name) for key, name in names.items() if key in metrics):
         low, high = metrics.get(f"{key}_interval", (None, None))
         interval = "" if low is None else f"  [{low:.4f}, {high:.4f}]"
         typer.echo(f"  {name:<10}{metrics[key]:.4f}{interval}")
-    if len(metrics["per_language"]) > 1:
-        for language, row in metrics["per_language"].items():
-            typer.echo(f"  {language:<10}{row['accuracy']:.4f} accuracy of {row['n']}")
+    for slices in (metrics["per_language"], metrics["per_source"]):
+        for name, row in slices.items() if len(slices) > 1 else ():
+            typer.echo(f"  {name:<10}{row['accuracy']:.4f} accuracy of {row['n']}")
     typer.echo(f"metrics.json, predictions.jsonl and rejected.jsonl in {out}")
 
 

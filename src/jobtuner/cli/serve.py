@@ -79,6 +79,14 @@ def _serve(
         str | None,
         _server("The same for /v1/cover-letters.", metavar="NAME", show_default="none"),
     ] = None,
+    skills_taxonomy: Annotated[
+        Path | None,
+        typer.Option(
+            help="ESCO's skills_en.csv, or rows with uri and label: /v1/skills links to their concepts.",
+            metavar="FILE",
+            show_default="no links",
+        ),
+    ] = None,
     chat_model: Annotated[
         list[str] | None,
         _server("Another of its models that /v1/chat/completions may be asked for. May be repeated.", metavar="NAME"),
@@ -106,6 +114,10 @@ def _serve(
         ),
     ] = None,
     log_text: Annotated[bool, _log("Write the ads' texts too, with personal data masked.", "--log-text")] = False,
+    review: Annotated[
+        bool,
+        _log("Show the least certain answers to everybody with a key, at /v1/review and on the page.", "--review"),
+    ] = False,
     log_days: Annotated[
         int | None, _log("Days that the log is kept.", min=1, show_default="for ever", metavar="DAYS")
     ] = None,
@@ -129,8 +141,10 @@ def _serve(
         batches=batches,
         skills_model=skills_model,
         letter_model=letter_model,
+        skills_taxonomy=skills_taxonomy,
         chat_models=tuple(chat_model or ()),
         page=available() if page is None else page,
+        review=review,
         log=_log_choice(prediction_log, text=log_text, days=log_days, spool=log_spool),
     )
     log_as_json()

@@ -38,6 +38,7 @@ class Columns(Section):
 
     text: str = "text"
     label: str = "label"
+    """A code or title; or several, as a list or with "|" between them: the first is learnt, any is a right answer."""
     language: str | None = "language"
     """None: the input does not say; every row counts as "und"."""
     id: str | None = None
@@ -52,6 +53,8 @@ class Columns(Section):
     """When the ad was posted, as 2026-01-31, with or without a time; for split.by = date."""
     translation_of: str | None = None
     """Id of the ad that this one is a translation of: both are in one cluster."""
+    source: str | None = None
+    """Where a row came from (job board, country, data set): results are told for each source apart."""
 
 
 class GenerateConfig(Section):
@@ -108,6 +111,9 @@ class DataConfig(Section):
     count_tokens: int = Field(default=0, ge=0)
     """Rows of each split whose tokens are counted for the data card, by the tokenizer of model.base; 0: none. Labelled
     ads only: for tasks that answer in text, training counts all of them."""
+    hostile: Share = 0.0
+    """Share of the training ads that get a foreign sentence (an order to the model with a wrong code, or chatter) and
+    keep their label; validation and test stay as they are."""
     rules: Sequence[RuleConfig] = ()
     """What a row must fulfil besides; rows that do not are rejected under the rule's name."""
 
@@ -131,6 +137,9 @@ class CleanConfig(Section):
     """Drop a line of 20 characters or more that stands in the same ad before."""
     boilerplate: Sequence[str] = ()
     """Lines to drop from every ad; case, punctuation and numbers don't count. `jobtuner boilerplate` finds them."""
+    orders: bool = True
+    """Leave out sentences that speak to the machine that reads the ad ("ignore previous instructions"), and blobs such
+    as base64. Off for the task instruct, whose texts are instructions."""
     personal_data: bool = True
     """Replace e-mail and street addresses, URLs, handles, IBANs and phone numbers by [EMAIL], [ADDRESS] and so on."""
     names: str | None = None
@@ -152,6 +161,9 @@ class DeduplicateConfig(Section):
     """Hash functions; more find borderline pairs more surely and cost time."""
     repost_threshold: Share = 0.5
     """Jaccard similarity from which two ads of the same employer under the same title are one job posted again."""
+    conflicts: Literal["reject", "accept"] = "reject"
+    """What to do with the same text under different labels: reject all such rows, since nobody can say which is right;
+    or accept each label as a right answer, and keep one row, with its most frequent label to learn."""
 
 
 class SplitConfig(Section):

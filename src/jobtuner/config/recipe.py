@@ -71,6 +71,16 @@ class Config(Section):
             raise ValueError(f"'{value}' may hold letters, digits, '.', '_' and '-' only")
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _instructions_stay(cls, values: Any) -> Any:
+        """Texts of the task instruct speak to the machine by their nature."""
+        if isinstance(values, dict) and values.get("task") == "instruct":
+            clean = values.get("clean") or {}
+            if isinstance(clean, dict):
+                return {**values, "clean": {"orders": False, **clean}}
+        return values
+
     @model_validator(mode="after")
     def _settings_of_the_task(self) -> Self:
         """What a task does not read may not be set: it would be ignored."""
@@ -83,6 +93,8 @@ class Config(Section):
         ]
         if changed:
             raise ValueError(f"the task {self.task} reads no section {' or '.join(changed)}: leave it out")
+        if self.task in _TEXT_TASKS and self.data.hostile:
+            raise ValueError(f"data.hostile keeps an ad's code, and the task {self.task} has none: leave it out")
         if self.task in _TEXT_TASKS and self.training.best_by in {"label_accuracy", "macro_f1"}:
             raise ValueError(
                 f"the task {self.task} answers with no labels: training.best_by {self.training.best_by} cannot be "

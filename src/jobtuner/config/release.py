@@ -25,7 +25,10 @@ class EvaluateConfig(Section):
     max_examples: Count | None = None
     """Score no more test examples than this (the first by id hash); None: all."""
     max_validation: int = Field(default=1000, ge=2)
-    """Score no more validation examples than this: half of them give the temperature, half the thresholds."""
+    """Score no more validation examples than this: half of them give the temperatures, half the thresholds."""
+    min_language_rows: int = Field(default=100, ge=10)
+    """A language has a temperature of its own from so many validation examples on (of the half that temperatures are
+    fitted to); others have the one of all languages."""
     target_precision: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
     """Share of right answers wanted among those that are kept, where a model abstains below a threshold."""
 

@@ -1,14 +1,16 @@
 """Are the probabilities what they say? Temperature scaling and reliability (Guo et al. 2017, arXiv 1706.04599)."""
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.errors import DataError
-from jobtuner.probabilities import log_normalise
+from jobtuner.probabilities import Temperatures, log_normalise
+from jobtuner.records import UNKNOWN_LANGUAGE
 
-__all__ = ["BINS", "Bin", "expected_calibration_error", "fit_temperature", "reliability"]
+__all__ = ["BINS", "Bin", "expected_calibration_error", "fit_temperature", "fit_temperatures", "reliability"]
 
 BINS = 15
 """Bins of equal width, as in Guo et al. 2017, section 2."""
@@ -57,6 +59,32 @@ def fit_temperature(log_probabilities: NDArray[np.float32], gold_index: NDArray[
     low, high = np.log(_BOUNDS)  # the logarithm: halving and doubling are steps of one size
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
+
+
+def fit_temperatures(
+    log_probabilities: NDArray[np.float32], gold_index: NDArray[np.intp], languages: Sequence[str], least: int
+) -> Temperatures:
+    """One temperature for all rows, and one for each language with at least `least` rows that have a known right code.
+
+    A language with fewer keeps the pooled one: its own would be mostly chance.
+
+    Args:
+        log_probabilities: shape [n, L].
+        gold_index: column of the right code, shape [n]; -1 where it has none.
+        languages: of the rows; UNKNOWN_LANGUAGE is none.
+        least: rows.
+
+    Raises:
+        DataError: no row has its right code among the labels.
+    """
+    pooled = fit_temperature(log_probabilities, gold_index)
+    names, known = np.array(languages, dtype=str), gold_index >= 0
+    own = {
+        str(name): fit_temperature(log_probabilities[names == name], gold_index[names == name])
+        for name in np.unique(names)
+        if name != UNKNOWN_LANGUAGE and int((known & (names == name)).sum()) >= least
+    }
+    return Temperatures(pooled, own)
 
 
 def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> list[Bin]:

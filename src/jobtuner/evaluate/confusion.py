@@ -33,7 +33,7 @@ _NewFigure = Callable[[float, float], "Figure"]
 
 def draw_groups(new_figure: _NewFigure, predictions: Sequence[Prediction], taxonomy: Taxonomy) -> "Figure":
     """Major groups (first digits) against each other, with the share of each cell written into it."""
-    pairs = [(item.label[0], item.predicted[0]) for item in predictions]
+    pairs = [(item.label[0], item.counted[0]) for item in predictions]
     groups = sorted({group for pair in pairs for group in pair})
     shares = _row_shares(pairs, groups)
     counts = Counter(right for right, _ in pairs)
@@ -56,8 +56,8 @@ def draw_groups(new_figure: _NewFigure, predictions: Sequence[Prediction], taxon
 
 def draw_codes(new_figure: _NewFigure, predictions: Sequence[Prediction]) -> "Figure":
     """All codes in their order, so that the groups of the taxonomy are blocks along the diagonal."""
-    codes = sorted({code for item in predictions for code in (item.label, item.predicted)})
-    shares = _row_shares([(item.label, item.predicted) for item in predictions], codes)
+    codes = sorted({code for item in predictions for code in (item.label, item.counted)})
+    shares = _row_shares([(item.label, item.counted) for item in predictions], codes)
     side = max(min(9.5, 3.5 + 0.5 * len(codes)), len(codes) * _CELL_INCHES + 2.5)
     figure = new_figure(side, side * 0.9)
     axes = figure.subplots()

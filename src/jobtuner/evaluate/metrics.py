@@ -1,9 +1,14 @@
 """Metrics of a classifier from its score matrix: pure functions, no files.
 
 A right code that the model has no column for counts as wrong everywhere; no row is ever dropped.
+
+Where a row has several right codes, an answer that is any of them is right, and counts as the row's first code in F1
+and in the hierarchy, so that the classes are the same for every model. Rank, log loss and Brier score take the right
+code that the model itself finds likeliest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,18 +17,47 @@ from numpy.typing import NDArray
 from jobtuner.errors import DataError, ModelError
 from jobtuner.evaluate.calibration import expected_calibration_error, reliability
 from jobtuner.evaluate.slices import KINDS, Slice, find_slices, overlap
-from jobtuner.statistics import Interval, bootstrap, macro_f1, mean, ratio, weighted_f1
+from jobtuner.statistics import Interval, Metric, bootstrap, macro_f1, mean, ratio, weighted_f1
 
-__all__ = ["occupation_metrics", "ranks"]
+__all__ = ["Truth", "occupation_metrics", "ranks"]
 
 _LOG_FLOOR = float(np.log(1e-15))  # as in scikit-learn's log_loss for float64 before 1.3: a zero stays finite
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of n rows, by place."""
+
+    gold: Sequence[str]
+    """The right code, or the first of several; some may not be among a model's labels."""
+    languages: Sequence[str]
+    accepted: Sequence[Collection[str]] = ()
+    """Further right codes of each row; empty: none has any."""
+    sources: Sequence[str] = ()
+    """Where each row came from; empty, or all the same: no slices by source."""
+
+    def right(self, row: int) -> frozenset[str]:
+        """All right codes of a row."""
+        return frozenset([self.gold[row], *(self.accepted[row] if self.accepted else ())])
+
+    def columns(self, labels: Sequence[str], scores: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Column of each row's right code, of several the one with the highest score; -1 where there is none."""
+        column = {label: index for index, label in enumerate(labels)}
+        found = np.array([column.get(code, -1) for code in self.gold], dtype=np.intp)
+        for row in self.several():
+            known = sorted(column[code] for code in self.right(row) if code in column)
+            found[row] = max(known, key=lambda place, own=scores[row]: own[place], default=-1)  # type: ignore[misc]
+        return found
+
+    def several(self) -> list[int]:
+        """The rows with more than one right code."""
+        return [row for row, others in enumerate(self.accepted) if others]
 
 
 def occupation_metrics(
     log_probabilities: NDArray[np.float32],
     labels: Sequence[str],
-    gold: Sequence[str],
-    languages: Sequence[str],
+    truth: Truth,
     top_k: int,
     *,
     seed: int = 0,
@@ -35,8 +69,7 @@ def occupation_metrics(
     Args:
         log_probabilities: shape [n, L]; the exponentials of a row sum to 1.
         labels: the L codes, in the order of the columns.
-        gold: the n right codes; some may not be among `labels`.
-        languages: the language of each row.
+        truth: right codes, languages and sources of the n rows.
         top_k: a row counts as right in `top_k_accuracy` when the right code is among so many likeliest ones.
         seed: of the bootstrap.
         clusters: the near-duplicate cluster of each row; a cluster is resampled whole. None: every row alone.
@@ -49,19 +82,26 @@ def occupation_metrics(
         per_language {language: {n, accuracy, accuracy_interval, macro_f1, ece}};
         per_level {level: {n, accuracy, accuracy_interval}};
         per_frequency {head, body, tail: {n, codes, accuracy, accuracy_interval, macro_f1}}, bands with rows only;
+        per_source {source: {n, accuracy, accuracy_interval, macro_f1, ece}}, where there is more than one;
         per_label {code: {n, f1}}.
+        Where rows have several right codes: several_n, codes_n (right codes of all rows), and with intervals set_f1
+        (as many answers as a row has right codes: precision, recall and F1 are one number, the R-precision of
+        information retrieval, over all rows' codes together) and recall_at_k (share of the right codes among the
+        `top_k`, likewise).
         F1 is averaged over the codes that occur in `gold`, so that two models on the same rows are averaged alike.
 
     Raises:
         DataError: no rows, or the lengths do not fit each other.
         ModelError: a score is not a number.
     """
-    _check(log_probabilities, labels, gold, languages)
-    gold_index = _columns(labels, gold)
+    gold = truth.gold
+    _check(log_probabilities, labels, truth)
+    gold_index = truth.columns(labels, log_probabilities)
     best = log_probabilities.argmax(axis=1)
-    predicted, right = [labels[column] for column in best], best == gold_index
+    right = best == gold_index
+    predicted = [code if hit else labels[place] for code, hit, place in zip(gold, right, best, strict=True)]
     rank, paths = ranks(log_probabilities, gold_index), overlap(gold, predicted)
-    slices = find_slices(gold, languages, right, paths, training_rows or {})
+    slices = find_slices(gold, truth.languages, right, paths, training_rows or {}, truth.sources)
     measures = {
         "accuracy": mean(right),
         "macro_f1": macro_f1(gold, predicted),
@@ -69,11 +109,14 @@ def occupation_metrics(
         "top_k_accuracy": mean(rank <= top_k),
         "mrr": mean(np.where(gold_index >= 0, 1.0 / rank, 0.0)),
         "hierarchical_f1": ratio(2.0 * paths.shared, paths.right + paths.answered),
+        **_of_several(log_probabilities, labels, truth, rank, top_k),
     }
     every = {**measures, **{f"{part.kind}/{part.name}": mean(part.right, part.rows) for part in slices}}
     found = bootstrap(every, len(gold), seed=seed, groups=clusters)
     confidence = np.exp(log_probabilities.max(axis=1).astype(np.float64))
     result: dict[str, Any] = {"n": len(gold), "top_k": top_k}
+    if several := truth.several():
+        result |= {"several_n": len(several), "codes_n": sum(len(truth.right(row)) for row in range(len(gold)))}
     for name in measures:
         result |= _told(name, found[name])
     return {
@@ -99,7 +142,7 @@ def _sliced(
     for part in slices:
         rows = part.rows
         values: dict[str, Any] = {"n": int(rows.sum()), **_told("accuracy", found[f"{part.kind}/{part.name}"])}
-        if part.kind == "per_language":
+        if part.kind in {"per_language", "per_source"}:
             values["macro_f1"] = _macro_f1(truth[rows], answers[rows])
             values["ece"] = expected_calibration_error(reliability(confidence[rows], part.right[rows]))
         if part.kind == "per_frequency":  # of all rows: false answers from other bands count against a code
@@ -122,7 +165,24 @@ def ranks(log_probabilities: NDArray[np.float32], gold_index: NDArray[np.intp]) 
     return place
 
 
-def _check(scores: NDArray[np.float32], labels: Sequence[str], gold: Sequence[str], languages: Sequence[str]) -> None:
+def _of_several(
+    scores: NDArray[np.float32], labels: Sequence[str], truth: Truth, rank: NDArray[np.intp], top_k: int
+) -> dict[str, Metric]:
+    """The metrics of sets of right codes, where any row has several."""
+    several = truth.several()
+    if not several:
+        return {}
+    wanted, found, within = np.ones(len(rank)), (rank == 1).astype(np.float64), (rank <= top_k).astype(np.float64)
+    for row in several:
+        right = truth.right(row)
+        order = [labels[place] for place in np.argsort(-scores[row], kind="stable")[: max(len(right), top_k)]]
+        wanted[row], found[row] = len(right), len(right & set(order[: len(right)]))
+        within[row] = len(right & set(order[:top_k]))
+    return {"set_f1": ratio(found, wanted), "recall_at_k": ratio(within, wanted)}
+
+
+def _check(scores: NDArray[np.float32], labels: Sequence[str], truth: Truth) -> None:
+    gold, languages = truth.gold, truth.languages
     if not gold:
         raise DataError("There are no examples to evaluate: the test split is empty. Run prepare with more data.")
     if scores.shape != (len(gold), len(labels)) or len(languages) != len(gold):
@@ -136,12 +196,6 @@ def _check(scores: NDArray[np.float32], labels: Sequence[str], gold: Sequence[st
             f"The model gave NaN for {int(broken.sum())} of {len(gold)} examples. Its training has diverged: "
             "lower training.learning_rate and train again."
         )
-
-
-def _columns(labels: Sequence[str], codes: Sequence[str]) -> NDArray[np.intp]:
-    """Column of each code; -1 where there is none."""
-    column = {label: index for index, label in enumerate(labels)}
-    return np.array([column.get(code, -1) for code in codes], dtype=np.intp)
 
 
 def _told(name: str, found: Interval) -> dict[str, float | list[float]]:

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from jobtuner.evaluate.calibration import (
     Bin,
     expected_calibration_error,
-    fit_temperature,
+    fit_temperatures,
     reliability,
 )
 from jobtuner.evaluate.conformal import PredictionSets, calibrated_sets
-from jobtuner.evaluate.metrics import occupation_metrics, ranks
+from jobtuner.evaluate.metrics import Truth, occupation_metrics, ranks
 from jobtuner.evaluate.predict import Predictor
 from jobtuner.evaluate.selective import Answers, Selection, abstention, cascade
-from jobtuner.probabilities import apply_temperature
+from jobtuner.probabilities import Temperatures, apply_temperature
 from jobtuner.progress import track
 from jobtuner.records import Example, Prediction
 from jobtuner.statistics import Interval, McNemar, mcnemar, paired_bootstrap
@@ -41,6 +41,8 @@ class Settings:
     """Share of the kept answers that should be right where a model abstains."""
     seed: int
     """Of bootstrap and prediction sets."""
+    language_rows: int = 100
+    """Validation examples that a language needs for a temperature of its own."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evaluated(Measured):
-    """One model on the test examples, after its temperature was applied."""
+    """One model on the test examples, after its temperatures were applied."""
 
-    temperature: float
+    temperatures: Temperatures
     """Fitted on half of the validation examples."""
     ece_uncalibrated: float
-    """Expected calibration error on the test examples before the temperature was applied."""
+    """Expected calibration error on the test examples before a temperature was applied."""
+    ece_pooled: float
+    """The same after the pooled temperature was applied to all of them."""
     held: Answers
     """Answers to the other half of validation, on which thresholds are chosen."""
     abstention: Selection
@@ -97,33 +101,46 @@ def evaluate_predictor(
     training_rows: Mapping[str, int],
     settings: Settings,
 ) -> Evaluated:
-    """Score the examples, fit the temperature and choose thresholds on validation, measure on test.
+    """Score the examples, fit the temperatures and choose thresholds on validation, measure on test.
 
     Args:
         name: "model" or "baseline".
         predictor: gives every label a log-probability.
-        validation: examples for temperature and thresholds alone, a half for each.
+        validation: examples for temperatures and thresholds alone, a half for each.
         test: examples for everything that is reported.
         training_rows: code to the number of its training rows.
         settings: how to evaluate.
     """
     fitted, held = _halves(validation)
     raw = _scores(name, predictor, [*fitted, *held, *test], settings.batch_size)
-    temperature = fit_temperature(raw[: len(fitted)], _gold_index(predictor.labels, fitted))
-    scores = apply_temperature(raw[len(fitted) :], temperature)
+    temperatures = fit_temperatures(
+        raw[: len(fitted)],
+        _truth(fitted).columns(predictor.labels, raw[: len(fitted)]),
+        [row.language for row in fitted],
+        settings.language_rows,
+    )
+    own = temperatures.of([row.language for row in (*held, *test)])
+    scores = apply_temperature(raw[len(fitted) :], own)
     held_scores, test_scores = scores[: len(held)], scores[len(held) :]
-    held_gold, test_gold = (_gold_index(predictor.labels, rows) for rows in (held, test))
+    truth = _truth(test)
+    held_gold, test_gold = (
+        _truth(held).columns(predictor.labels, held_scores),
+        truth.columns(predictor.labels, test_scores),
+    )
     held_answers, answers = _answers(held_scores, held_gold), _answers(test_scores, test_gold)
     clusters, seed = [row.cluster for row in test], settings.seed
+    uncalibrated = raw[-len(test) :]
     return Evaluated(
         name=name,
-        temperature=temperature,
-        ece_uncalibrated=expected_calibration_error(_bins(_answers(raw[-len(test) :], test_gold))),
+        temperatures=temperatures,
+        ece_uncalibrated=expected_calibration_error(_bins(_answers(uncalibrated, test_gold))),
+        ece_pooled=expected_calibration_error(
+            _bins(_answers(apply_temperature(uncalibrated, temperatures.pooled), test_gold))
+        ),
         metrics=occupation_metrics(
             test_scores,
             predictor.labels,
-            [row.label for row in test],
-            [row.language for row in test],
+            truth,
             settings.top_k,
             seed=seed,
             clusters=clusters,
@@ -152,12 +169,12 @@ def measure_as_it_is(
         seed: of the bootstrap.
     """
     scores = _scores(name, predictor, rows, batch_size)
-    gold_index = _gold_index(predictor.labels, rows)
+    truth = _truth(rows)
+    gold_index = truth.columns(predictor.labels, scores)
     answers = _answers(scores, gold_index)
-    gold, languages = [row.label for row in rows], [row.language for row in rows]
     return Measured(
         name=name,
-        metrics=occupation_metrics(scores, predictor.labels, gold, languages, top_k, seed=seed),
+        metrics=occupation_metrics(scores, predictor.labels, truth, top_k, seed=seed),
         bins=_bins(answers),
         predictions=_predictions(scores, predictor.labels, rows, gold_index, top_k),
         answers=answers,
@@ -176,7 +193,7 @@ def compare(
 ) -> Comparison:
     """Put two evaluations of the same examples side by side."""
     gold, clusters = [row.label for row in examples], [row.cluster for row in examples]
-    ours, theirs = ([item.predicted for item in side.predictions] for side in (model, baseline))
+    ours, theirs = ([item.counted for item in side.predictions] for side in (model, baseline))
     gain: dict[str, Interval] = {
         metric: paired_bootstrap(gold, ours, theirs, metric, seed=settings.seed, groups=clusters) for metric in _GAINS
     }
@@ -220,9 +237,13 @@ def _scores(name: str, predictor: Predictor, rows: Sequence[Example], batch_size
     return scores
 
 
-def _gold_index(labels: Sequence[str], rows: Sequence[Example]) -> NDArray[np.intp]:
-    column = {label: index for index, label in enumerate(labels)}
-    return np.array([column.get(row.label, -1) for row in rows], dtype=np.intp)
+def _truth(rows: Sequence[Example]) -> Truth:
+    return Truth(
+        [row.label for row in rows],
+        [row.language for row in rows],
+        [row.accepted for row in rows],
+        [row.source for row in rows],
+    )
 
 
 def _bins(answers: Answers) -> list[Bin]:
@@ -250,6 +271,7 @@ def _predictions(
                 probability=top[0][1],
                 top=top,
                 rank=int(place[number]),
+                accepted=row.accepted,
             )
         )
     return found

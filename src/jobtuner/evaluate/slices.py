@@ -1,4 +1,4 @@
-"""Where a model is good and where it is not: rows by language, by level of the taxonomy, by frequency in training.
+"""Where a model is good and where it is not: rows by language, source, level of the taxonomy, frequency in training.
 
 A code stands for the set of its ancestors and itself. The hierarchical F1 compares such sets, so that a neighbour in
 the right minor group costs less than an answer from another major group (Kiritchenko et al. 2006; recommended by Silla
@@ -15,7 +15,7 @@ from jobtuner.taxonomy import ancestors
 
 __all__ = ["FREQUENCIES", "KINDS", "Overlap", "Slice", "find_slices", "overlap"]
 
-KINDS = ("per_language", "per_level", "per_frequency")
+KINDS = ("per_language", "per_source", "per_level", "per_frequency")
 
 FREQUENCIES = {"head": (101, None), "body": (20, 100), "tail": (0, 19)}
 """Least and most training rows of a code in each band: many, medium and few shots as in Liu et al. 2019 (arXiv
@@ -78,6 +78,7 @@ def find_slices(
     right: NDArray[np.bool_],
     paths: Overlap,
     training_rows: Mapping[str, int],
+    sources: Sequence[str] = (),
 ) -> list[Slice]:
     """All slices that hold rows.
 
@@ -87,12 +88,21 @@ def find_slices(
         right: whether each answer is the right code.
         paths: as `overlap` returns them.
         training_rows: code to the number of its training rows; a code that is missing was never seen. Empty: no bands.
+        sources: of the rows; empty, or all the same: no slices by source.
     """
-    names = np.array(languages, dtype=str)
-    found = [Slice("per_language", str(name), names == name, right) for name in np.unique(names)]
+    found = [
+        *_named("per_language", languages, right),
+        *(_named("per_source", sources, right) if len(set(sources)) > 1 else ()),
+    ]
     for level in range(1, int(paths.right.max()) + 1):  # a row counts at the levels that its right code has
         found.append(Slice("per_level", str(level), paths.right >= level, paths.shared >= level))
     return [*found, *(_bands(gold, right, training_rows) if training_rows else ())]
+
+
+def _named(kind: str, values: Sequence[str], right: NDArray[np.bool_]) -> Iterator[Slice]:
+    names = np.array(values, dtype=str)
+    for name in np.unique(names):
+        yield Slice(kind, str(name) or "unknown", names == name, right)
 
 
 def _bands(gold: Sequence[str], right: NDArray[np.bool_], training_rows: Mapping[str, int]) -> Iterator[Slice]:

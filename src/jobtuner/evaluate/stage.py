@@ -66,7 +66,7 @@ def evaluate(
     validation = _examples(prepared, "validation", chosen.max_validation)
     test = _examples(prepared, "test", chosen.max_examples)
     training_rows = Counter(row["label"] for row in read_jsonl(prepared.folder / "train.jsonl"))
-    settings = Settings(chosen.batch_size, chosen.top_k, chosen.target_precision, config.seed)
+    settings = Settings(chosen.batch_size, chosen.top_k, chosen.target_precision, config.seed, chosen.min_language_rows)
     ours, theirs = (
         evaluate_predictor(name, predictor, validation, test, training_rows, settings)
         for name, predictor in (("model", model), ("baseline", baseline))
@@ -92,7 +92,8 @@ def evaluate(
         baseline=theirs.metrics,
         gain={name: asdict(interval) for name, interval in result.gain.items()},
         mcnemar_p=result.mcnemar.p_value,
-        temperature=ours.temperature,
+        temperature=ours.temperatures.pooled,
+        language_temperatures=dict(ours.temperatures.languages),
     ).save()
 
 
@@ -148,13 +149,18 @@ def _write_results(result: Comparison, validation_rows: int, out_dir: Path) -> N
 def _cascade_settings(result: Comparison) -> CascadeSettings:
     held, model = result.baseline.held, result.model.held
     points = curve(held.confidence, held.right, model.right)
-    return CascadeSettings(result.baseline.temperature, result.cascade.point.threshold, len(held.right), points)
+    temperatures = result.baseline.temperatures
+    return CascadeSettings(
+        temperatures.pooled, result.cascade.point.threshold, len(held.right), points, dict(temperatures.languages)
+    )
 
 
 def _calibration(side: Evaluated) -> dict[str, Any]:
     return {
-        "temperature": side.temperature,
+        "temperature": side.temperatures.pooled,
+        "language_temperatures": dict(side.temperatures.languages),
         "ece_uncalibrated": side.ece_uncalibrated,
+        "ece_pooled": side.ece_pooled,
         "ece": side.metrics["ece"],
         "bins": side.bins,
     }

@@ -18,6 +18,7 @@ __all__ = ["Table", "cards", "report_tables", "verdict"]
 _PAIRS = 15
 _WRONG = 15
 _MAX_TEXT = 300  # characters of an ad in the table of wrong answers
+_SEVERAL = {"set_f1": "F1 of sets of codes (%)", "recall_at_k": "right codes among the top {top_k} (%)"}
 _HEADLINE = {
     "accuracy": "accuracy (%)",
     "macro_f1": "macro-F1 (%)",
@@ -71,7 +72,8 @@ def cards(result: Comparison) -> Iterator[tuple[str, str, str]]:
 
 def report_tables(result: Comparison) -> list[Table]:
     """Every table of the report, in order."""
-    tables = [_headline(result), _per_language(result), _per_level(result), _per_frequency(result)]
+    tables = [_headline(result), _per_language(result), *_per_source(result)]
+    tables += [_per_level(result), _per_frequency(result)]
     tables += [_calibration(result), _abstention(result), _cascade(result), _sets(result)]
     return [*tables, _confused_pairs(result), _wrong_answers(result)]
 
@@ -79,16 +81,24 @@ def report_tables(result: Comparison) -> list[Table]:
 def _headline(result: Comparison) -> Table:
     ours, theirs = result.model.metrics, result.baseline.metrics
     rows = []
-    for key, name in _HEADLINE.items():
+    for key, name in (_HEADLINE | _SEVERAL).items():
+        if key not in ours:
+            continue
         cells = [f"{percent(side[key])} ({span(side[f'{key}_interval'])})" for side in (ours, theirs)]
         gain = result.gain.get(key)
         paired = f" ({points(gain.low)} to {points(gain.high)})" if gain else ""
         rows.append([name.format(**ours), *cells, points(ours[key] - theirs[key]) + paired])
+    several = (
+        f" {ours['several_n']:,} ads have several right codes: any of them is a right answer; F1 of sets takes as many "
+        "answers as an ad has right codes."
+        if "several_n" in ours
+        else ""
+    )
     return Table(
         "Model and baseline",
         f"In brackets: 95 % intervals from {SAMPLES:,} bootstrap samples of the near-duplicate clusters of test ads; "
         "those of the difference are paired. F1 is averaged over the codes that occur among the ads. Hierarchical F1 "
-        "gives part of the credit to a wrong code in the right group.",
+        f"gives part of the credit to a wrong code in the right group.{several}",
         ["metric", "model", "baseline", "difference (points)"],
         rows,
     )
@@ -108,6 +118,20 @@ def _per_language(result: Comparison) -> Table:
         "width means that all or none of the answers were right, not that this is certain."
     )
     return Table("Per language", note, columns, rows, charts=("languages.png",))
+
+
+def _per_source(result: Comparison) -> list[Table]:
+    """A table where the rows come from more than one source."""
+    ours, theirs = (side.metrics["per_source"] for side in (result.model, result.baseline))
+    rows = []
+    for name in sorted(ours, key=lambda name: (-ours[name]["n"], name)):
+        mine, other = ours[name], theirs[name]
+        cells = [percent(side[key]) for key in ("macro_f1", "ece") for side in (mine, other)]
+        rows.append([name, str(mine["n"]), *_accuracies(mine, other), *cells])
+    columns = ["source", "ads", "accuracy (%)", "of the baseline", "macro-F1 (%)", "of the baseline"]
+    columns += ["ECE (%)", "of the baseline"]
+    note = "Where the ads came from (data.columns.source). A source that differs from the rest is worth a look."
+    return [Table("Per source", note, columns, rows)] if rows else []
 
 
 def _per_level(result: Comparison) -> Table:
@@ -141,8 +165,10 @@ def _calibration(result: Comparison) -> Table:
     rows = [
         [
             side.name,
-            f"{side.temperature:.2f}",
+            f"{side.temperatures.pooled:.2f}",
+            ", ".join(f"{name} {own:.2f}" for name, own in sorted(side.temperatures.languages.items())) or "none",
             percent(side.ece_uncalibrated),
+            percent(side.ece_pooled),
             percent(side.metrics["ece"]),
             f"{side.metrics['brier']:.3f}",
             f"{side.metrics['log_loss']:.3f}",
@@ -150,11 +176,13 @@ def _calibration(result: Comparison) -> Table:
         for side in (result.model, result.baseline)
     ]
     note = (
-        "The temperature is fitted on validation ads. ECE: expected calibration error, 15 bins of equal width. Brier "
-        "score (0 to 2) and log loss (nats): lower is better."
+        "Temperatures are fitted on validation ads: one for all, and one for each language with enough of them, which "
+        "its ads have instead. ECE (expected calibration error, 15 bins of equal width): before, with the one for all, "
+        "and with all of them. Brier score (0 to 2) and log loss (nats): lower is better."
     )
-    columns = ["", "temperature", "ECE before (%)", "ECE after (%)", "Brier score", "log loss"]
-    return Table("Calibration", note, columns, rows, charts=("calibration.png",))
+    columns = ["", "temperature", "by language", "ECE before (%)", "ECE, one (%)", "ECE after (%)"]
+    columns += ["Brier score", "log loss"]
+    return Table("Calibration", note, columns, rows, frozenset({0, 2}), ("calibration.png",))
 
 
 def _abstention(result: Comparison) -> Table:
@@ -212,7 +240,7 @@ def _sets(result: Comparison) -> Table:
 
 
 def _confused_pairs(result: Comparison) -> Table:
-    wrong = Counter((item.label, item.predicted) for item in result.model.predictions if item.label != item.predicted)
+    wrong = Counter((item.label, item.counted) for item in result.model.predictions if item.label != item.counted)
     totals = Counter(item.label for item in result.model.predictions)
     pairs = sorted(wrong.items(), key=lambda entry: (-entry[1], entry[0]))[:_PAIRS]
     rows = [
@@ -229,7 +257,7 @@ def _wrong_answers(result: Comparison) -> Table:
     wrong = [
         (item, example)
         for item, example in zip(result.model.predictions, result.examples, strict=True)
-        if item.label != item.predicted
+        if item.label != item.counted
     ]
     wrong.sort(key=lambda pair: (-pair[0].probability, pair[0].id))
     rows = [

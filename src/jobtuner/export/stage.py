@@ -88,7 +88,12 @@ def _write_watch_reference(prepared: PreparedData, report: EvalReport, folder: P
 
 def _write_settings(settings: InferenceSettings, trained: TrainedModel, report: EvalReport, folder: Path) -> None:
     """What the evaluation found goes with the weights: temperature, abstention, and the baseline with its threshold."""
-    settings = replace(settings, temperature=report.temperature, model_version=trained.fingerprint[:12])
+    settings = replace(
+        settings,
+        temperature=report.temperature,
+        language_temperatures=report.language_temperatures,
+        model_version=trained.fingerprint[:12],
+    )
     if settings.task not in CHAT_TASKS:
         measured = json.loads((report.folder / "metrics.json").read_text(encoding="utf-8"))
         settings = replace(settings, abstain_below=float(measured["abstention"]["model"]["point"]["threshold"]))

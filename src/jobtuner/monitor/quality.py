@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 
 from jobtuner.errors import DataError
 from jobtuner.prediction_log.reader import iter_window
+from jobtuner.review import UNSURE
 from jobtuner.statistics import Counts, Interval, Metric, accuracy, bootstrap, macro_f1, mean
 
-__all__ = ["UNSURE", "Correction", "Judged", "Quality", "Slice", "judge", "measure", "read_corrections"]
-
-UNSURE = "unsure"
-"""Value of a correction's `chosen` where the answer was looked at because it was unsure."""
+__all__ = ["Correction", "Judged", "Quality", "Slice", "judge", "measure", "read_corrections"]
 
 _BINS = 10
 _FEWEST = 20  # corrected answers of a slice that is told apart

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from jobtuner.clean import html_to_text, line_key, normalise_space, repair_encoding
+from jobtuner.clean import line_key, normalise_space, repair_encoding
+from jobtuner.markup import html_to_text
 
 __all__ = ["find_boilerplate"]
 

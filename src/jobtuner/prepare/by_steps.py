@@ -76,6 +76,7 @@ def _deduplicate(config: Config, source: Path, out: Path) -> None:
         "rejected": [[place, *why] for place, why in made.rejected.items()],
         "duplicates": list(made.duplicate_of.items()),
         "clusters": list(zip(made.kept, made.clusters, strict=True)),
+        "others": list(made.others.items()),
     }
     (out / _DECISIONS).write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
@@ -87,6 +88,7 @@ def _split(config: Config, source: Path, out: Path) -> None:
         dict(document["duplicates"]),
         [place for place, _ in document["clusters"]],
         [cluster for _, cluster in document["clusters"]],
+        dict(document["others"]),
     )
     taxonomy = Taxonomy.load(source / _TAXONOMY)
     publish(_merged(source), decisions, config, taxonomy, config.data.input or GENERATED, out)

@@ -5,6 +5,7 @@ only its hash and its signature are held in memory; the text itself is asked for
 of rows changes nothing.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -55,20 +56,30 @@ class Duplicates:
     """A dropped row to the row that stays for it."""
     conflicts: dict[int, list[str]] = field(default_factory=dict)
     """A row to the labels, sorted, that its text has in the same language."""
+    others: dict[int, list[str]] = field(default_factory=dict)
+    """A kept row to the other labels, sorted, that its text has: where these are accepted instead."""
 
 
 def find_exact(
-    places: Iterable[int], keys: Sequence[bytes], languages: Sequence[str], ids: Sequence[str], labels: Sequence[str]
+    places: Iterable[int],
+    keys: Sequence[bytes],
+    languages: Sequence[str],
+    ids: Sequence[str],
+    labels: Sequence[str],
+    *,
+    accept: bool = False,
 ) -> Duplicates:
     """Sort out rows with the same normalised text in the same language.
 
     With one label, the row with the smallest id stays. With several labels all of them are conflicts: nobody can say
-    which one is right.
+    which one is right. Where they are accepted, the row with the smallest id among those with the most frequent label
+    stays.
 
     Args:
         places: the rows to look at.
         keys: `text_key` of each row's text.
         languages, ids, labels: of each row.
+        accept: whether several labels of a text are all right.
     """
     first: dict[tuple[bytes, str], int] = {}
     others: dict[int, list[int]] = {}
@@ -80,10 +91,13 @@ def find_exact(
     for place in first.values():
         same = others.get(place, [place])
         codes = sorted({labels[row] for row in same})
-        if len(codes) > 1:
+        if len(codes) > 1 and not accept:
             found.conflicts.update((row, codes) for row in same)
             continue
-        stays, *dropped = sorted(same, key=lambda row: ids[row])
+        count = Counter(labels[row] for row in same)
+        stays, *dropped = sorted(same, key=lambda row: (-count[labels[row]], labels[row], ids[row]))
+        if len(codes) > 1:
+            found.others[stays] = [code for code in codes if code != labels[stays]]
         found.kept.append(stays)
         found.duplicate_of.update((row, stays) for row in dropped)
     return found

@@ -46,6 +46,27 @@ class LabelResolver:
         self.padded += label in self._padded_labels
         return self._answers[key]
 
+    def resolve_all(self, label: str, language: str | None = None) -> tuple[list[str], str, str]:
+        """As `resolve`, for a label that may be several with "|" between them: all must resolve, each counts once.
+
+        Returns:
+            The codes, in the label's order; none where one of them has no code, with the kind of the reason and the
+            reason.
+        """
+        code, kind, reason = self.resolve(label, language)
+        if code is not None:
+            return [code], "", ""
+        parts = [part.strip() for part in label.split("|") if part.strip()]
+        if len(parts) < 2:  # a title may hold the sign itself
+            return [], kind, reason
+        codes = []
+        for part in parts:
+            code, kind, reason = self.resolve(part, language)
+            if code is None:
+                return [], kind, reason
+            codes.append(code)
+        return list(dict.fromkeys(codes)), "", ""
+
     def _look_up(self, label: str, language: str | None) -> tuple[str | None, str, str]:
         taxonomy = self._taxonomy
         if label in taxonomy:

@@ -6,7 +6,7 @@ What is decided depends on the rows and their numbers alone: not on how they wer
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from jobtuner.config import Config, RuleConfig
 from jobtuner.prepare.card_facts import Cleaning
 from jobtuner.prepare.deduplicate import (
     DisjointSets,
+    Duplicates,
     cluster_names,
     find_exact,
     join_listed,
@@ -126,6 +127,8 @@ class Decisions:
     kept: Sequence[int]
     clusters: Sequence[str]
     """Beside each kept row, the id of its cluster."""
+    others: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """A kept row to the other labels that its text has in other rows, where these are accepted."""
 
 
 def decide(rows: MergedRows, config: Config, taxonomy: Taxonomy) -> Decisions:
@@ -133,12 +136,23 @@ def decide(rows: MergedRows, config: Config, taxonomy: Taxonomy) -> Decisions:
     labels, languages = rows.column("label"), rows.column("language")
     rejected = _rejected_before(rows, LabelResolver(taxonomy, config.data.label_by), labels)
     usable = _first_of_their_kind(rows, config.data.rules, rejected)
-    found = find_exact(usable, rows.keys, languages, rows.ids, labels)
+    accept = config.deduplicate.conflicts == "accept"
+    found = find_exact(usable, rows.keys, languages, rows.ids, labels, accept=accept)
     for place, codes in found.conflicts.items():
         rejected[place] = ("conflicting labels", f"conflicting labels {', '.join(codes)} for the same text")
     kept = _frequent_labels(sorted(found.kept), labels, config.split.min_label_rows, rejected)
     clusters = _cluster(rows, kept, found.duplicate_of, config)
-    return Decisions(dict(sorted(rejected.items())), dict(sorted(found.duplicate_of.items())), kept, clusters)
+    rejected, duplicate_of = dict(sorted(rejected.items())), dict(sorted(found.duplicate_of.items()))
+    return Decisions(rejected, duplicate_of, kept, clusters, _others(rows, found))
+
+
+def _others(rows: MergedRows, found: Duplicates) -> dict[int, list[str]]:
+    """The other right codes that a kept row has from rows with the same text."""
+    others, accepted = {place: list(codes) for place, codes in found.others.items()}, rows.column("accepted")
+    for place, stays in found.duplicate_of.items():
+        if codes := [code for code in accepted[place].split("|") if code]:
+            others.setdefault(stays, []).extend(codes)
+    return dict(sorted(others.items()))
 
 
 def _rejected_before(rows: MergedRows, resolver: LabelResolver, labels: Sequence[str]) -> dict[int, tuple[str, str]]:
@@ -150,7 +164,7 @@ def _rejected_before(rows: MergedRows, resolver: LabelResolver, labels: Sequence
     reasons = rows.column("reason")
     for place, kind in enumerate(rows.column("kind")):
         if kind:
-            told = resolver.resolve(labels[place])[2] if kind == "unknown label" else reasons[place]
+            told = resolver.resolve_all(labels[place])[2] if kind == "unknown label" else reasons[place]
             rejected[place] = (kind, told)
     return rejected
 

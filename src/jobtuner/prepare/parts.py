@@ -51,6 +51,9 @@ class PartRow(TypedDict):
     title: str | None
     date: str | None
     translation_of: str | None
+    source: str | None
+    accepted: str
+    """Other right codes than `label`, with "|" between them."""
     kind: str
     """Short name of the reason for which the row is rejected; empty while it is not."""
     reason: str
@@ -79,6 +82,8 @@ def numbered(rows: Iterable[JobAd | Rejected]) -> Iterator[PartRow]:
             "title": None,
             "date": None,
             "translation_of": None,
+            "source": None,
+            "accepted": "",
             "kind": "",
             "reason": "",
             "html": False,
@@ -92,7 +97,7 @@ def numbered(rows: Iterable[JobAd | Rejected]) -> Iterator[PartRow]:
             found["kind"], found["reason"] = row.kind, row.reason
         else:
             found["group"], found["employer"], found["title"] = row.group, row.employer, row.title
-            found["date"], found["translation_of"] = row.date, row.translation_of
+            found["date"], found["translation_of"], found["source"] = row.date, row.translation_of, row.source
         yield found
 
 

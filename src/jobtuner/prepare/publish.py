@@ -10,6 +10,7 @@ from jobtuner.contracts import PreparedData
 from jobtuner.errors import DataError
 from jobtuner.prepare.card import write_card
 from jobtuner.prepare.card_facts import CardFacts, Cluster, Pair, SplitFacts
+from jobtuner.prepare.hostile import with_foreign_text
 from jobtuner.prepare.leakage import Leakage, Neighbour, check_leakage, find_leakage
 from jobtuner.prepare.merge import Decisions, MergedRows
 from jobtuner.prepare.sources import Rejected
@@ -53,7 +54,7 @@ def publish(
     _check_coverage(labels, taxonomy, config)
     leakage = _leakage(rows, splits, config)
     check_leakage(leakage, config.split.leakage, rows.ids)
-    _write(kept, splits, rejected, decisions, out_dir)
+    _write(kept, splits, rejected, decisions, out_dir, config)
     taxonomy.save(out_dir / "taxonomy.json")
     facts = CardFacts(
         source=source,
@@ -92,6 +93,7 @@ class _Kept:
         self.clusters = [""] * len(rows)
         for place, cluster in zip(decisions.kept, decisions.clusters, strict=True):
             self.clusters[place] = cluster
+        self.sources, self.accepted, self.others = rows.column("source"), rows.column("accepted"), decisions.others
 
     def examples(self, places: Sequence[int], told: Callable[[], None]) -> Iterator[Example]:
         for place in places:
@@ -102,7 +104,14 @@ class _Kept:
                 self.labels[place],
                 self.languages[place],
                 self.clusters[place],
+                self._accepted(place),
+                self.sources[place],
             )
+
+    def _accepted(self, place: int) -> list[str]:
+        """The other right codes of a row: its own, then those of rows with the same text."""
+        codes = [code for code in self.accepted[place].split("|") if code]
+        return [code for code in dict.fromkeys([*codes, *self.others.get(place, ())]) if code != self.labels[place]]
 
     def facts(self, places: Sequence[int]) -> SplitFacts:
         return SplitFacts(
@@ -220,10 +229,16 @@ def _tokens(kept: _Kept, splits: _Splits, config: Config, taxonomy: Taxonomy) ->
     return count_tokens(config, texts, [kept.rows.text(place) for place in train], taxonomy)
 
 
-def _write(kept: _Kept, splits: _Splits, rejected: Sequence[Rejected], decisions: Decisions, out_dir: Path) -> None:
+def _write(
+    kept: _Kept, splits: _Splits, rejected: Sequence[Rejected], decisions: Decisions, out_dir: Path, config: Config
+) -> None:
+    share, labels = config.data.hostile, sorted({kept.labels[place] for place in splits["train"]})
     with track("Writing splits", total=len(kept.places)) as bar:
         for name in SPLITS:
-            write_jsonl(out_dir / f"{name}.jsonl", kept.examples(splits[name], bar.advance))
+            rows = kept.examples(splits[name], bar.advance)
+            if name == "train" and share:
+                rows = (with_foreign_text(row, labels, share, config.seed) for row in rows)
+            write_jsonl(out_dir / f"{name}.jsonl", rows)
     write_jsonl(out_dir / "rejected.jsonl", (row.to_row() for row in rejected))
     ids = kept.rows.ids
     pairs = sorted((ids[row], ids[stays]) for row, stays in decisions.duplicate_of.items())

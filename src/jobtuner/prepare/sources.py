@@ -196,6 +196,7 @@ def to_ad(row: Row, row_id: str, columns: Columns) -> JobAd | Rejected:  # noqa:
         title=_optional(row, columns.title),
         date=date,
         translation_of=_optional(row, columns.translation_of),
+        source=_optional(row, columns.source),
     )
 
 
@@ -213,7 +214,14 @@ def _rejected(row_id: str, text: Any, label: Any, language: Any, kind: str, deta
 
 
 def _label(value: Any) -> tuple[str | None, tuple[str, str]]:
-    """The label as text, or None and the reason."""
+    """The label as text, several with "|" between them, or None and the reason."""
+    if isinstance(value, list) and value:
+        parts = [
+            _label(item) if not isinstance(item, list) else (None, ("label is not text", ": list in a list"))
+            for item in value
+        ]
+        wrong = next((reason for text, reason in parts if text is None), None)
+        return (None, wrong) if wrong else ("|".join(text for text, _ in parts if text), ("", ""))
     if isinstance(value, str) and value.strip():
         return _well_formed(value.strip()), ("", "")
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:

@@ -44,9 +44,9 @@ def preprocess(rows: Sequence[PartRow], config: Config, taxonomy: Taxonomy, bar:
 
 def _preprocess_row(row: PartRow, config: CleanConfig, resolver: LabelResolver, finder: LanguageFinder | None) -> None:
     padded = resolver.padded
-    code, kind, reason = resolver.resolve(row["label"], row["language"])
+    codes, kind, reason = resolver.resolve_all(row["label"], row["language"])
     undecided = kind == "ambiguous label" and finder is not None  # the language may tell which code is meant
-    if code is None and not undecided:
+    if not codes and not undecided:
         reject(row, kind, reason)
         return
     result = clean_text(row["text"], config)
@@ -56,12 +56,12 @@ def _preprocess_row(row: PartRow, config: CleanConfig, resolver: LabelResolver, 
         return
     if finder is not None:
         row["language"] = finder.find(result.text)
-    if code is None:
-        code, kind, reason = resolver.resolve(row["label"], row["language"])
-    if code is None:
+    if not codes:
+        codes, kind, reason = resolver.resolve_all(row["label"], row["language"])
+    if not codes:
         reject(row, kind, reason)
         return
-    row["text"], row["label"] = result.text, code
+    row["text"], row["label"], row["accepted"] = result.text, codes[0], "|".join(codes[1:])
     row["html"], row["cut"], row["padded"] = result.was_html, result.was_cut, resolver.padded > padded
     row["masked"] = json.dumps(result.masked, sort_keys=True) if result.masked else ""
 

@@ -41,8 +41,9 @@ class Answer:
     """The right code."""
     language: str
     predicted: str
+    """As it counts: another right code than `label` is stored as `label`."""
     probability: float
-    """Probability of `predicted`, calibrated, in [0, 1]."""
+    """Probability of the answer, calibrated, in [0, 1]."""
     cluster: str
     """Near-duplicate cluster of the ad: ads of one cluster are no independent evidence."""
 
@@ -71,8 +72,7 @@ class Answers:
         try:
             found = [Prediction.from_json(row) for row in read_jsonl(report.folder / file)]
             rows = [
-                Answer(row.id, row.label, row.language, row.predicted, row.probability, clusters[row.id])
-                for row in found
+                Answer(row.id, row.label, row.language, row.counted, row.probability, clusters[row.id]) for row in found
             ]
         except OSError as error:
             raise ContractError(f"{report.folder} holds no {file}: run the stage evaluate again.") from error

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from jobtuner.contracts import PreparedData, TrainedModel
 from jobtuner.errors import ContractError, JobTunerError, ModelError
+from jobtuner.probabilities import Temperatures, apply_temperature
 from jobtuner.progress import track
 from jobtuner.register.answers import ANSWERS_FILE, Answer, Answers, split_examples
 from jobtuner.register.gate import Unmeasured
@@ -111,24 +112,18 @@ def _asked_anew(
         )
     scorer = load(trained, Taxonomy.load(prepared.folder / "taxonomy.json"), batch_size)
     examples = [item for item in split_examples(prepared) if item.id in ours.rows]
+    temperatures = Temperatures(champion.temperature, champion.language_temperatures)
     rows = []
     with track("Scoring with the champion", total=len(examples), unit="ads") as bar:
         for start in range(0, len(examples), _CHUNK):
             part = examples[start : start + _CHUNK]
-            scores = _calibrated(scorer.log_probabilities([item.text for item in part]), champion.temperature)
+            raw = scorer.log_probabilities([item.text for item in part])
+            scores = np.exp(apply_temperature(raw, temperatures.of([item.language for item in part])))
             best = scores.argmax(axis=1)
             for item, column, row in zip(part, best, scores, strict=True):
-                answer = scorer.labels[column]
+                answer = item.label if scorer.labels[column] in item.accepted else scorer.labels[column]
                 rows.append(
                     Answer(item.id, item.label, item.language, answer, round(float(row[column]), 6), item.cluster)
                 )
             bar.advance(len(part))
     return Answers.of(prepared.fingerprint, rows).only(ours.rows)
-
-
-def _calibrated(scores: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    """Probabilities after the temperature; each row sums to 1."""
-    divided = scores.astype(np.float64) / temperature
-    weights = np.exp(divided - divided.max(axis=1, keepdims=True))
-    result: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
-    return result

@@ -57,6 +57,8 @@ class Candidate:
     """The run that registers it, where there is one."""
     measured: frozenset[str] = frozenset()
     """Those of `files` that hold results, not the model: written anew when the same model is measured anew."""
+    language_temperatures: Mapping[str, float] = field(default_factory=dict)
+    """Language to the temperature of its ads in place of `temperature`."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class RegisteredModel:
     metrics: Mapping[str, float]
     temperature: float | None = None
     """None: the version was made by hand."""
+    language_temperatures: Mapping[str, float] = field(default_factory=dict)
     aliases: list[str] = field(default_factory=list)
     marks: Mapping[str, str] = field(default_factory=dict)
     """REPLACES, TAKEN_BACK, RESTORED, where they are set."""

@@ -47,6 +47,7 @@ class MemoryRegistry:
                 data_fingerprint=item.data_fingerprint,
                 metrics=item.metrics,
                 temperature=item.temperature,
+                language_temperatures=item.language_temperatures,
                 aliases=sorted(
                     alias for (owner, alias), to in self.pointers.items() if (owner, to) == (name, str(number))
                 ),

@@ -175,6 +175,7 @@ def _tags(candidate: Candidate) -> dict[str, str]:
         "data_fingerprint": candidate.data_fingerprint,
         "metrics": dict(candidate.metrics),
         "temperature": candidate.temperature,
+        **({"language_temperatures": dict(languages)} if (languages := candidate.language_temperatures) else {}),
         "files": _digest(candidate),
     }
     return {"model_fingerprint": candidate.fingerprint, _EVALUATION: json.dumps(evaluation, sort_keys=True)}
@@ -196,6 +197,7 @@ def _registered(version: "ModelVersion", aliases: list[str]) -> RegisteredModel:
         data_fingerprint=evaluation.get("data_fingerprint", ""),
         metrics=evaluation.get("metrics", {}),
         temperature=evaluation.get("temperature"),
+        language_temperatures=evaluation.get("language_temperatures", {}),
         aliases=aliases,
         marks={key: version.tags[key] for key in (REPLACES, TAKEN_BACK, RESTORED) if key in version.tags},
     )

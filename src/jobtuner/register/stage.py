@@ -324,6 +324,7 @@ def _candidate(trained: TrainedModel, report: EvalReport, out_dir: Path) -> Cand
         files=published_files(*(trained.folder / name for name in names), *(out_dir / name for name in results)),
         metrics={**overall, _EXAMPLES: report.examples},
         temperature=report.temperature,
+        language_temperatures=report.language_temperatures,
         run_id=current_run_id(),
         measured=frozenset(results),
     )

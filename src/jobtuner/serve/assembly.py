@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from jobtuner.cascade import BASELINE_FOLDER, CascadeSettings
 from jobtuner.completions import CompletionsClient
 from jobtuner.errors import ConfigError, ModelError
-from jobtuner.probabilities import apply_temperature
+from jobtuner.probabilities import Temperatures, apply_temperature
 from jobtuner.serve.backend import Classifier, Endpoint, Predictor, connect
 from jobtuner.serve.desk import Cascade
 from jobtuner.serve.gateway import Settings, Texts, create_app
@@ -23,6 +23,7 @@ from jobtuner.serve.scorer import Batching
 from jobtuner.serve.tracing import tracer_from_environment
 from jobtuner.serve.upstream import Upstream
 from jobtuner.serve.writers import RemoteWriter, ThreadWriter, Writer
+from jobtuner.skill_links import SkillLinker, load_skills
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -64,6 +65,8 @@ class Offer:
     """The endpoint's name for the model that lists skills, or an exported one's folder; None: no /v1/skills."""
     letter_model: str | None = None
     """The same for the model that writes cover letters; None: no /v1/cover-letters."""
+    skills_taxonomy: Path | None = None
+    """Skills to link to: ESCO's skills_en.csv, or rows with uri and label; None: /v1/skills makes no links."""
     chat_models: Sequence[str] = ()
     """More names of the endpoint's that may be asked for by the OpenAI-compatible paths."""
     page: bool = False
@@ -72,6 +75,8 @@ class Offer:
     """Folder in which batches are kept; None: no /v1/batches."""
     log: LogChoice | None = None
     """The prediction log; None: answers are not recorded."""
+    review: bool = False
+    """Whether everybody with a key may see the logged answers that should be looked at."""
 
 
 def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | None = None) -> "FastAPI":
@@ -87,9 +92,12 @@ def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | 
             library is missing.
         DeployError: the endpoint cannot be reached, or serves no such model.
         ModelError: a folder holds no model that can be served.
+        TaxonomyError: the skills taxonomy cannot be read.
     """
     keys = None if offer.keys is None else KeyRing(offer.keys)
     classifier = _classifier(offer, load)
+    if offer.review and offer.log is None:
+        raise ConfigError("--review shows what the prediction log holds: give --prediction-log LOG too.")
     cascade = None if offer.cascade is None else load_cascade(offer.cascade, offer.model, classifier)
     app = create_app(
         classifier,
@@ -99,13 +107,14 @@ def build(offer: Offer, load: Loader | None = None, stopping: threading.Event | 
         observers=[] if offer.log is None else [open_recorder(offer.log, offer.model)],
         texts=_texts(offer),
         batches=offer.batches,
+        review=offer.log.location if offer.review and offer.log is not None else None,
         tracer=tracer_from_environment(),
         stopping=stopping,
     )
     if offer.page:
         from jobtuner.serve.page.mount import add_page
 
-        add_page(app, classifier.taxonomy.languages, keys=keys is not None)
+        add_page(app, classifier.taxonomy, keys=keys is not None)
     return app
 
 
@@ -124,15 +133,24 @@ def _texts(offer: Offer) -> Texts:
     local = {task: _local_writer(task, Path(name)) for task, name in wanted.items() if name and Path(name).is_dir()}
     remote = {task: name for task, name in wanted.items() if name and task not in local}
     endpoint = offer.endpoint
+    linker = _linker(offer)
     if endpoint is None:
         if named := [*remote.values(), *offer.chat_models]:
             raise ConfigError(f"{', '.join(named)}: neither a folder nor, without --endpoint URL, a server's model.")
-        return Texts(local.get("skills"), local.get("cover_letter"))
+        return Texts(local.get("skills"), local.get("cover_letter"), linker)
     with CompletionsClient(endpoint.url, timeout=endpoint.timeout, attempts=endpoint.attempts) as client:
         served = {client.model(name) for name in (endpoint.served_model, *remote.values(), *offer.chat_models)}
     upstream = Upstream(endpoint.url, timeout=endpoint.timeout, connections=endpoint.concurrency)
     writers: dict[str, Writer] = {**local, **{task: RemoteWriter(upstream, name) for task, name in remote.items()}}
-    return Texts(writers.get("skills"), writers.get("cover_letter"), upstream, frozenset(served))
+    return Texts(writers.get("skills"), writers.get("cover_letter"), linker, upstream, frozenset(served))
+
+
+def _linker(offer: Offer) -> SkillLinker | None:
+    if offer.skills_taxonomy is None:
+        return None
+    if not offer.skills_model:
+        raise ConfigError("--skills-taxonomy links what /v1/skills finds: give --skills-model too.")
+    return SkillLinker(load_skills(offer.skills_taxonomy))
 
 
 def _local_writer(task: str, folder: Path) -> ThreadWriter:
@@ -167,10 +185,10 @@ def load_cascade(choice: CascadeChoice, model: Path, classifier: Classifier) -> 
     folder = model / BASELINE_FOLDER if choice.baseline is None else choice.baseline
     if choice.precision is not None and choice.threshold is not None:
         raise ConfigError("--cascade-precision and --cascade-threshold exclude each other: give one of them.")
-    temperature, threshold = 1.0, choice.threshold
+    temperatures, threshold = Temperatures(), choice.threshold
     if threshold is None or choice.baseline is None:
         settings = CascadeSettings.load(folder)
-        temperature = settings.temperature
+        temperatures = Temperatures(settings.temperature, settings.language_temperatures)
         if threshold is None:
             chosen = settings if choice.precision is None else settings.for_precision(choice.precision)
             threshold = chosen.threshold
@@ -179,7 +197,7 @@ def load_cascade(choice: CascadeChoice, model: Path, classifier: Classifier) -> 
     baseline = BaselineClassifier.load(folder)
     if unknown := sorted(set(baseline.labels) - set(classifier.taxonomy.labels)):
         raise ModelError(f"The baseline in {folder} answers codes that the model's taxonomy lacks: {unknown[:5]}.")
-    return Cascade(_Calibrated(baseline, temperature), threshold)
+    return Cascade(_Calibrated(baseline, temperatures.pooled), threshold, temperatures)
 
 
 class _Calibrated:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from jobtuner.completions import CompletionsClient
 from jobtuner.errors import ModelError
 from jobtuner.known_answers import distance_to_known_answers
+from jobtuner.probabilities import Temperatures
 from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["PROBE", "Classifier", "Endpoint", "Predictor", "connect"]
@@ -47,6 +48,10 @@ class Classifier(Predictor, Protocol):
     @property
     def fingerprint(self) -> str:
         """Fingerprint of the trained model."""
+
+    @property
+    def temperatures(self) -> Temperatures:
+        """Those of all ads, which the probabilities have, and of ads whose language is known."""
 
     @property
     def abstain_below(self) -> float:

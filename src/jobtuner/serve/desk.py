@@ -5,12 +5,14 @@ The baseline answers where it is sure enough, the model the rest; then titles, c
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jobtuner.clean import legible
+from jobtuner.probabilities import Temperatures
 from jobtuner.router import route
 from jobtuner.serve.backend import Classifier, Predictor
 from jobtuner.serve.metrics import Metrics
@@ -21,6 +23,7 @@ from jobtuner.taxonomy import Taxonomy, ancestors
 
 __all__ = ["Cascade", "Desk", "Question"]
 
+_PATH = "/v1/occupations"
 _By = Literal["baseline", "model"]
 
 
@@ -32,6 +35,8 @@ class Cascade:
     """With calibrated probabilities."""
     threshold: float
     """The baseline's answer stands where its probability reaches this."""
+    temperatures: Temperatures = field(default_factory=Temperatures)
+    """The baseline's: of all ads, which its probabilities have, and of ads whose language is known."""
 
 
 @dataclass(frozen=True)
@@ -87,27 +92,31 @@ class Desk:
             DeployError: the model is a server's, and that does not answer.
             ModelError: the model answers with something else than probabilities.
         """
-        texts = [ad.text for ad in question.ads]
         try:
             async with asyncio.timeout(self._seconds):
-                scored = await self._scored(texts)
+                read = await asyncio.to_thread(lambda: [legible(ad.text) for ad in question.ads])
+                scored = await self._scored(question.ads, [text for text, _ in read])
         except (BusyError, TimeoutError):
             raise
         except Exception:
             self._scorer.probe()  # one ad's fault, or the model's? The probe tells, and `/ready` with it.
             raise
-        results = [self._result(question, ad, item) for ad, item in zip(question.ads, scored, strict=True)]
+        orders = [count for _, count in read]
+        results = [self._result(question, *item) for item in zip(question.ads, scored, orders, strict=True)]
         self._metrics.answered(results)
+        self._metrics.left_out(_PATH, sum(orders))
         for ad, result in zip(question.ads, results, strict=True):
             self._audience.tell(
                 Answered(question.request_id, ad.text, ad.language, result, self._classifier.model_version)
             )
         return results
 
-    async def _scored(self, texts: list[str]) -> list[_Scored]:
+    async def _scored(self, ads: Sequence[Ad], read: Sequence[str]) -> list[_Scored]:
+        """Who answers each ad, and how: the baseline reads what a person would, the model cleans as it was trained."""
+        texts, languages = [ad.text for ad in ads], [ad.language for ad in ads]
         first: dict[int, _Scored] = {}
         if self._cascade is not None and self._cheap is not None:
-            rows = await self._cheap.score(texts)
+            rows = self._cascade.temperatures.corrected(await self._cheap.score(read), languages)
             labels, threshold = self._cascade.baseline.labels, self._cascade.threshold
             first = {
                 place: _Scored(labels, row, "baseline")
@@ -117,12 +126,13 @@ class Desk:
         rest = [place for place in range(len(texts)) if place not in first]
         if rest:
             rows = await self._scorer.score([texts[place] for place in rest])
+            rows = self._classifier.temperatures.corrected(rows, [languages[place] for place in rest])
             first |= {
                 place: _Scored(self._classifier.labels, row, "model") for place, row in zip(rest, rows, strict=True)
             }
         return [first[place] for place in range(len(texts))]
 
-    def _result(self, question: Question, ad: Ad, scored: _Scored) -> OccupationResult:
+    def _result(self, question: Question, ad: Ad, scored: _Scored, orders: int) -> OccupationResult:
         language = question.title_language or ad.language or "en"
         order = np.argsort(-scored.row, kind="stable")[: question.top_k]
         taxonomy = self._classifier.taxonomy
@@ -135,6 +145,7 @@ class Desk:
             probability=best.probability,
             answered_by=scored.by,
             abstain=scored.by == "model" and best.probability < self._classifier.abstain_below,
+            orders=orders,
             top=top,
         )
 

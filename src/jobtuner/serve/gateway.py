@@ -18,12 +18,14 @@ from jobtuner.serve.middleware import BodyLimit, KeyCheck, RequestLog
 from jobtuner.serve.observers import Audience, Observer
 from jobtuner.serve.passthrough import add_passthrough
 from jobtuner.serve.recorder import Recorder
+from jobtuner.serve.review import add_review
 from jobtuner.serve.schemas import ModelCard, ModelList, OccupationsRequest, OccupationsResponse, State
 from jobtuner.serve.scorer import Batching, Scorer
-from jobtuner.serve.texts import add_letters, add_skills
+from jobtuner.serve.texts import Office, add_letters, add_skills
 from jobtuner.serve.tracing import Tracing
 from jobtuner.serve.upstream import Upstream
 from jobtuner.serve.writers import Writer
+from jobtuner.skill_links import SkillLinker
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -64,6 +66,8 @@ class Texts:
     """None: there is no /v1/skills."""
     letters: Writer | None = None
     """None: there is no /v1/cover-letters."""
+    linker: SkillLinker | None = None
+    """Finds the concepts of skills; None: /v1/skills makes no links."""
     upstream: Upstream | None = None
     """None: nothing is passed through."""
     open_models: frozenset[str] = frozenset()
@@ -79,6 +83,7 @@ def create_app(
     observers: Sequence[Observer] = (),
     texts: Texts | None = None,
     batches: Path | None = None,
+    review: str | None = None,
     tracer: Any | None = None,
     stopping: threading.Event | None = None,
 ) -> "FastAPI":
@@ -92,6 +97,7 @@ def create_app(
         observers: see every answer, outside the requests.
         texts: models that answer in text.
         batches: folder in which batches are kept; None: there is no /v1/batches.
+        review: the prediction log that /v1/review shows to everybody with a key; None: there is no such path.
         tracer: OpenTelemetry's; None: no spans.
         stopping: set when the process is about to end: no longer ready, and no connection is kept.
     """
@@ -134,14 +140,17 @@ def create_app(
     )
     guarded: dict[str, Any] = {"dependencies": _told_in_openapi()} if keys is not None else {}
     _add_occupations(app, classifier, desk, guarded)
+    office = Office(limits.answer_seconds, metrics, guarded)
     if written.skills is not None:
-        add_skills(app, written.skills, limits.answer_seconds, guarded)
+        add_skills(app, written.skills, office, written.linker)
     if written.letters is not None:
-        add_letters(app, written.letters, limits.answer_seconds, guarded)
+        add_letters(app, written.letters, office)
     if written.upstream is not None:
         add_passthrough(app, written.upstream, written.open_models, guarded)
     if kept is not None:
         add_batches(app, kept, guarded)
+    if review is not None:
+        add_review(app, review, classifier.taxonomy, guarded)
     _add_information(app, classifier, written.open_models, guarded)
     _add_states(app, scorer, metrics, limits.probe_seconds, ending)
     add_error_forms(app)

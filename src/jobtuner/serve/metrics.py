@@ -49,6 +49,12 @@ class Metrics:
         for by in ("model", "baseline"):
             self._by.labels(by)
         self._abstained = Counter("jobtuner_abstentions", "Answers below the abstention threshold.", registry=registry)
+        self._orders = Counter(
+            "jobtuner_orders",
+            "Passages of ads left out because they spoke to the machine.",
+            ("path",),
+            registry=registry,
+        )
         self._unobserved = Counter(
             "jobtuner_unobserved", "Answers that an observer did not take in.", ("reason",), registry=registry
         )
@@ -80,6 +86,11 @@ class Metrics:
             self._by.labels(result.answered_by).inc()
             self._abstained.inc(result.abstain)
             self._probability.observe(result.probability)
+
+    def left_out(self, path: str, orders: int) -> None:
+        """Passages of an ad were kept from a model."""
+        if orders:
+            self._orders.labels(path).inc(orders)
 
     def unobserved(self, reason: str) -> None:
         """An observer missed an answer."""

@@ -59,7 +59,7 @@ async def _pass(
     return StreamingResponse(_joined(first, pieces), media_type="text/event-stream")
 
 
-async def _relay(upstream: Upstream, path: str, body: dict[str, Any], request_id: str) -> AsyncIterator[bytes]:
+async def _relay(upstream: Upstream, path: str, body: bytes, request_id: str) -> AsyncIterator[bytes]:
     """The pieces; where they break off, an event that says so, since the status is long sent."""
     end = b""
     async with upstream.stream(path, body, request_id) as pieces:

@@ -108,6 +108,11 @@ class OccupationResult(Body):
     probability: Probability
     answered_by: Literal["model", "baseline"] = Field(description="The fine-tuned model, or the cheap one before it.")
     abstain: bool = Field(description="True: too unsure by the threshold that evaluation chose; a person should look.")
+    orders: int = Field(
+        ge=0,
+        description="Passages that spoke to the machine that reads (“ignore your instructions”) and were left out. "
+        "Above 0 a person should look at the ad.",
+    )
     top: list[Candidate]
 
 

@@ -58,9 +58,9 @@ class _Generation(Body):
     stream_options: StreamOptions | None = None
     structured_outputs: _Schema = Field(default=None, description="vLLM's: choice, json, regex or grammar.")
 
-    def forwarded(self) -> dict[str, Any]:
-        """What goes to the server: what was set."""
-        return self.model_dump(exclude_none=True, exclude_unset=True)
+    def forwarded(self) -> bytes:
+        """What goes to the server, as JSON: what was set."""
+        return self.model_dump_json(exclude_none=True, exclude_unset=True).encode()
 
 
 class ChatRequest(_Generation):

@@ -13,6 +13,7 @@ __all__ = [
     "LetterRequest",
     "LetterResponse",
     "Skill",
+    "SkillMatch",
     "SkillsRequest",
     "SkillsResponse",
     "SkillsResult",
@@ -45,6 +46,15 @@ class SkillsRequest(Body):
     """Ads whose skills are wanted."""
 
     ads: list[TextAd] = Field(min_length=1, max_length=_MAX_ADS)
+    links: bool = Field(default=True, description="Link skills to concepts, where the endpoint has a skills taxonomy.")
+
+
+class SkillMatch(Body):
+    """A concept of the skills taxonomy."""
+
+    id: str = Field(description="Its URI or code.")
+    label: str
+    similarity: float = Field(gt=0.0, le=1.0, description="1: an equal name; below, one that is written alike.")
 
 
 class Skill(Body):
@@ -53,6 +63,9 @@ class Skill(Body):
     text: str
     start: int = Field(ge=0, description="Characters (Unicode code points) of the ad before it.")
     end: int = Field(ge=1)
+    link: SkillMatch | None = Field(
+        default=None, description="Its concept; null where no name is similar, or the endpoint has no skills taxonomy."
+    )
 
 
 class SkillsResult(Body):
@@ -60,6 +73,7 @@ class SkillsResult(Body):
 
     id: str | None
     skills: list[Skill]
+    orders: int = Field(ge=0, description="Passages left out because they spoke to the machine, as in /v1/occupations.")
 
 
 class SkillsResponse(Body):
@@ -116,3 +130,4 @@ class LetterResponse(Body):
     letter: str
     claims: list[GroundedClaim]
     invented: int = Field(ge=0, description="Claims that neither ad nor facts make.")
+    orders: int = Field(ge=0, description="Passages of the ad left out because they spoke to the machine.")

@@ -15,8 +15,11 @@ __all__ = ["Claim", "Grounding", "Kind", "Source", "ground"]
 Kind = Literal["employer", "degree", "skill", "number"]
 Source = Literal["applicant", "ad", ""]
 
-_CAPITAL = r"(?:[A-ZÀ-ÖØ-ÞŒ](?:[\w’'&-]|\.(?=\w))*|[0-9]+[A-Z]\w*)"
-_NAME = rf"{_CAPITAL}(?:\s+(?:(?:&|of|de|du|des|der|den|la|le|og|und|y|et)\s+)?{_CAPITAL})*"
+_CAPITAL = r"(?:[A-ZÀ-ÖØ-ÞŒ](?:[\w’'&-]|\.(?=[a-z0-9])|(?<=(?<!\w)[A-Z])\.(?=[A-Z]))*|[0-9]+[A-Z]\w*)"
+"""A full stop belongs to it inside of "S.A." and "Booking.com", and not before the next sentence."""
+_GAP = r"[^\S\n]+"  # a name ends with its line
+_TITLE = rf"(?:(?:St|Ste|Sta|Dr|Mt|Skt)\.{_GAP})?"
+_NAME = rf"{_TITLE}{_CAPITAL}(?:{_GAP}(?:(?:&|of|de|du|des|der|den|la|le|og|und|y|et){_GAP})?{_TITLE}{_CAPITAL})*"
 _LEGAL = r"(?:GmbH|AG|KG|SE|Ltd\.?|Limited|Inc\.?|LLC|PLC|plc|Corp\.?|A/S|ApS|S\.A\.|SARL|SAS|S\.L\.)(?!\w)"
 _GREETING = r"(?:Dear|Hello|To|Liebes?|An|Guten|Tag|Chère|Cher|À|Estimad[oa]s?|Hola|A|Kære|Hej|Til)"
 
@@ -143,7 +146,7 @@ def _claims(letter: str, language: str | None) -> Iterator[tuple[Kind, int, int]
     """Kind and place of each claim; where two overlap, the first one counts."""
     yield from (("number", *match.span()) for match in _NUMBER.finditer(letter))
     yield from (("number", *match.span(1)) for match in _SPELT.finditer(letter))
-    for match in re.finditer(rf"(?:{_GREETING}\s+)*({_NAME}\s+{_LEGAL})", letter):
+    for match in re.finditer(rf"(?:{_GREETING}\s+)*({_NAME}{_GAP}{_LEGAL})", letter):
         yield "employer", *match.span(1)
     for match in _by_language(_AT, language, rf"\s+({_NAME})", letter):
         yield "employer", match.start(1), match.start(1) + len(match[1].rstrip(".,"))

@@ -9,6 +9,7 @@ from jobtuner.evaluate.calibration import (
     BINS,
     expected_calibration_error,
     fit_temperature,
+    fit_temperatures,
     reliability,
 )
 from jobtuner.probabilities import apply_temperature
@@ -89,3 +90,19 @@ def test_bins_by_hand() -> None:
     assert expected_calibration_error(bins) == pytest.approx(expected)
     assert sum(item["n"] for item in reliability(np.linspace(0, 1, 500), np.zeros(500, dtype=bool))) == 500
     assert len(reliability(np.linspace(0, 1, 500), np.zeros(500, dtype=bool))) == BINS
+
+
+def test_a_language_has_its_own_temperature_from_enough_rows_on() -> None:
+    honest, gold = honest_world(3000, seed=6)
+    languages = ["de"] * 1500 + ["en"] * 1400 + ["da"] * 99 + ["und"]
+    distortion = np.where(np.array(languages) == "de", 0.5, 2.0)
+    scores = apply_temperature(honest.astype(np.float32), distortion)
+    found = fit_temperatures(scores, gold, languages, least=100)
+    assert set(found.languages) == {"de", "en"}
+    # 1,400 rows: twice the standard error of 6,000, which is near 2 %.
+    assert found.languages["de"] == pytest.approx(2.0, rel=0.12)
+    assert found.languages["en"] == pytest.approx(0.5, rel=0.12)
+    assert found.languages["en"] < found.pooled < found.languages["de"]
+    assert found.of(["de", "da", None]).tolist() == [found.languages["de"], found.pooled, found.pooled]
+    gold[:1450] = -1  # rows that no temperature helps do not count
+    assert set(fit_temperatures(scores, gold, languages, least=100).languages) == {"en"}

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from jobtuner.errors import DataError, ModelError
-from jobtuner.evaluate.metrics import occupation_metrics, ranks
+from jobtuner.evaluate.metrics import Truth, occupation_metrics, ranks
 
 LABELS = ["1111", "2221", "2222"]
 
@@ -31,7 +31,7 @@ def logs(rows: list[list[float]]) -> NDArray[np.float32]:
 
 
 def measured(top_k: int = 2) -> dict[str, Any]:
-    return occupation_metrics(logs(PROBABILITIES), LABELS, GOLD, LANGUAGES, top_k, seed=3)
+    return occupation_metrics(logs(PROBABILITIES), LABELS, Truth(GOLD, LANGUAGES), top_k, seed=3)
 
 
 def test_values_worked_out_by_hand() -> None:
@@ -55,7 +55,7 @@ def test_values_worked_out_by_hand() -> None:
 
 
 def test_unknown_right_code_counts_as_wrong_and_is_not_dropped() -> None:
-    known = occupation_metrics(logs(PROBABILITIES[:4]), LABELS, GOLD[:4], LANGUAGES[:4], 2)
+    known = occupation_metrics(logs(PROBABILITIES[:4]), LABELS, Truth(GOLD[:4], LANGUAGES[:4]), 2)
     everything = measured()
     assert known["accuracy"] == pytest.approx(2 / 4)
     assert everything["accuracy"] == pytest.approx(2 / 5)
@@ -73,7 +73,7 @@ def test_per_level_counts_the_right_group() -> None:
 
 def test_per_level_with_codes_of_different_depth() -> None:
     scores = logs([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9]])
-    found = occupation_metrics(scores, ["2512", "2512.4"], ["2512.4", "2512", "2512.4"], ["en"] * 3, 2)
+    found = occupation_metrics(scores, ["2512", "2512.4"], Truth(["2512.4", "2512", "2512.4"], ["en"] * 3), 2)
     levels = found["per_level"]
     assert (levels["4"]["n"], levels["4"]["accuracy"]) == (3, 1.0)
     assert (levels["5"]["n"], levels["5"]["accuracy"]) == (2, 0.5)  # the second row's right code has no fifth level
@@ -95,7 +95,9 @@ def test_per_language_adds_up_and_averages_over_its_own_codes() -> None:
 
 def test_bands_of_frequency_average_over_their_own_codes() -> None:
     counts = {"1111": 101, "2221": 100, "2222": 20}  # 9112 was never seen
-    found = occupation_metrics(logs(PROBABILITIES), LABELS, GOLD, LANGUAGES, 2, training_rows=counts)["per_frequency"]
+    found = occupation_metrics(logs(PROBABILITIES), LABELS, Truth(GOLD, LANGUAGES), 2, training_rows=counts)[
+        "per_frequency"
+    ]
     assert {name: (band["n"], band["codes"]) for name, band in found.items()} == {
         "head": (1, 1),
         "body": (3, 2),
@@ -111,7 +113,7 @@ def test_bands_of_frequency_average_over_their_own_codes() -> None:
 def test_near_duplicates_widen_the_intervals() -> None:
     scores, labels, gold = random_scores(100, 4, seed=3)
     copies = [k // 5 for k in range(500)]
-    arguments = (scores[copies], labels, [gold[k] for k in copies], ["en"] * 500, 2)
+    arguments = (scores[copies], labels, Truth([gold[k] for k in copies], ["en"] * 500), 2)
     alone = occupation_metrics(*arguments)
     together = occupation_metrics(*arguments, clusters=[f"c{k}" for k in copies])
     for key in ("accuracy", "macro_f1", "mrr", "hierarchical_f1"):
@@ -131,7 +133,7 @@ def test_agrees_with_scikit_learn() -> None:
     from sklearn.metrics import accuracy_score, f1_score, log_loss, top_k_accuracy_score
 
     scores, labels, gold = random_scores(400, 12, seed=5)
-    found = occupation_metrics(scores, labels, gold, ["en"] * 400, 3)
+    found = occupation_metrics(scores, labels, Truth(gold, ["en"] * 400), 3)
     predicted = [labels[k] for k in scores.argmax(axis=1)]
     probabilities = np.exp(scores.astype(np.float64))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
@@ -148,7 +150,7 @@ def test_intervals_hold_the_value_and_shrink_with_more_rows() -> None:
     scores, labels, gold = random_scores(2000, 6, seed=1)
     widths = []
     for rows in (100, 2000):
-        found = occupation_metrics(scores[:rows], labels, gold[:rows], ["en"] * rows, 2, seed=1)
+        found = occupation_metrics(scores[:rows], labels, Truth(gold[:rows], ["en"] * rows), 2, seed=1)
         for key in ("accuracy", "macro_f1", "weighted_f1", "top_k_accuracy", "mrr", "hierarchical_f1"):
             low, high = found[f"{key}_interval"]
             assert low < found[key] < high
@@ -163,7 +165,9 @@ def test_same_seed_same_numbers_other_seed_other_interval() -> None:
     scores, labels, gold = random_scores(150, 5, seed=2)
 
     def interval(seed: int) -> list[float]:
-        found: list[float] = occupation_metrics(scores, labels, gold, ["en"] * 150, 2, seed=seed)["macro_f1_interval"]
+        found: list[float] = occupation_metrics(scores, labels, Truth(gold, ["en"] * 150), 2, seed=seed)[
+            "macro_f1_interval"
+        ]
         return found
 
     assert interval(1) == interval(1) != interval(2)
@@ -178,19 +182,50 @@ def test_ranks_break_ties_by_column_as_argmax_does() -> None:
 def test_zero_probability_stays_finite_and_the_result_is_strict_json() -> None:
     with np.errstate(divide="ignore"):
         scores = logs([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    found = occupation_metrics(scores, LABELS, ["2222", "2221"], ["en", "en"], 2)
+    found = occupation_metrics(scores, LABELS, Truth(["2222", "2221"], ["en", "en"]), 2)
     assert found["log_loss"] == pytest.approx(-math.log(1e-15) / 2)
     json.dumps(found, allow_nan=False)
 
 
 def test_refuses_what_it_cannot_measure() -> None:
     with pytest.raises(DataError, match="empty"):
-        occupation_metrics(np.zeros((0, 3), dtype=np.float32), LABELS, [], [], 2)
+        occupation_metrics(np.zeros((0, 3), dtype=np.float32), LABELS, Truth([], []), 2)
     with pytest.raises(DataError, match=r"\(5, 3\)"):
-        occupation_metrics(logs(PROBABILITIES), [*LABELS, "9112"], GOLD, LANGUAGES, 2)
+        occupation_metrics(logs(PROBABILITIES), [*LABELS, "9112"], Truth(GOLD, LANGUAGES), 2)
     with pytest.raises(DataError, match="4 languages"):
-        occupation_metrics(logs(PROBABILITIES), LABELS, GOLD, LANGUAGES[:4], 2)
+        occupation_metrics(logs(PROBABILITIES), LABELS, Truth(GOLD, LANGUAGES[:4]), 2)
     broken = logs(PROBABILITIES)
     broken[2, 1] = np.nan
     with pytest.raises(ModelError, match="NaN for 1 of 5"):
-        occupation_metrics(broken, LABELS, GOLD, LANGUAGES, 2)
+        occupation_metrics(broken, LABELS, Truth(GOLD, LANGUAGES), 2)
+
+
+def test_rows_with_several_right_codes() -> None:
+    labels = ["1111", "2221", "2222", "9112"]
+    rows = logs(np.array([[0.1, 0.2, 0.6, 0.1], [0.5, 0.3, 0.1, 0.1], [0.4, 0.3, 0.2, 0.1]]))
+    accepted = [["2222"], [], ["2222", "5120"]]  # 5120 is no label of the model: it is never found, and counts
+    found = occupation_metrics(rows, labels, Truth(["2221", "9112", "2221"], ["en"] * 3, accepted), 2)
+    assert (found["several_n"], found["codes_n"]) == (2, 6)
+    assert found["accuracy"] == pytest.approx(1 / 3)  # 2222 is as right as 2221
+    assert found["mrr"] == pytest.approx((1 + 1 / 4 + 1 / 2) / 3)  # of the likeliest right code
+    assert found["top_k_accuracy"] == pytest.approx(2 / 3)
+    assert found["set_f1"] == pytest.approx((2 + 0 + 2) / 6)  # both; none; 2221 and 2222 among the first three
+    assert found["recall_at_k"] == pytest.approx((2 + 0 + 1) / 6)
+    assert found["log_loss"] == pytest.approx(-(math.log(0.6) + math.log(0.1) + math.log(0.3)) / 3, rel=1e-5)
+    # 2222 counts as the row's first code: classes are those of the first codes, whatever a model answers.
+    assert set(found["per_label"]) == {"2221", "9112"}
+    assert found["per_label"]["2221"]["f1"] == pytest.approx(2 / 3)
+    plain = occupation_metrics(rows, labels, Truth(["2221", "9112", "2221"], ["en"] * 3), 2)
+    assert plain["accuracy"] == 0.0
+    assert "set_f1" not in plain
+
+
+def test_slices_by_source_where_there_are_several() -> None:
+    sources = ["board", "board", "site", "", "site"]
+    found = occupation_metrics(logs(PROBABILITIES), LABELS, Truth(GOLD, LANGUAGES, sources=sources), 2)["per_source"]
+    assert {name: part["n"] for name, part in found.items()} == {"board": 2, "site": 2, "unknown": 1}
+    hits = logs(PROBABILITIES).argmax(axis=1) == np.array(
+        [LABELS.index(code) if code in LABELS else -1 for code in GOLD]
+    )
+    assert found["board"]["accuracy"] == pytest.approx(hits[:2].mean())
+    assert measured()["per_source"] == {}

@@ -133,6 +133,46 @@ def test_temperature_is_fitted_on_validation_and_applied_to_test(tmp_path: Path)
     assert sum(item["n"] for item in saved["baseline"]["bins"]) == 40
 
 
+def test_a_language_has_its_own_temperature_and_its_answers_have_it(tmp_path: Path) -> None:
+    test, validation = samples.examples(40), samples.examples(240, start=100)
+    world = World(tmp_path, test, validation)
+    for row in validation:  # of Danish ads half are wrong, of English ones one in ten, as the model says
+        if row.language == "da" if int(row.id[3:]) % 2 else row.language == "en" and int(row.id[3:]) % 10 == 0:
+            world.model.answers[row.text] = LABELS[(LABELS.index(row.label) + 1) % 4]
+    report = world.evaluate("out", config(min_language_rows=20))
+    assert set(report.language_temperatures) == {"da", "en"}
+    assert report.language_temperatures["en"] < report.temperature < report.language_temperatures["da"]
+    sure = {row.language: row.probability for row in predictions(tmp_path / "out")}
+    assert sure["da"] == pytest.approx(0.5, abs=0.1)
+    assert sure["en"] == pytest.approx(0.9, abs=0.05)
+    saved = json.loads((tmp_path / "out" / "calibration.json").read_text(encoding="utf-8"))["model"]
+    assert saved["language_temperatures"] == report.language_temperatures
+    assert saved["ece_pooled"] != saved["ece"]
+    kept = CascadeSettings.load(tmp_path / "out" / BASELINE_FOLDER)
+    assert set(kept.language_temperatures) == {"da", "en"}
+    few = world.evaluate("few", config(min_language_rows=200))
+    assert few.language_temperatures == {}
+
+
+def test_any_of_several_right_codes_is_a_right_answer(tmp_path: Path) -> None:
+    rows = samples.examples(40)
+    wrong = {1: "1111", 2: "1111"}  # what the model answers there
+    test = [replace(row, accepted=[wrong[k]] if k in wrong else [], source="ab"[k % 2]) for k, row in enumerate(rows)]
+    world = World(tmp_path, test, samples.examples(20, start=100))
+    report = world.evaluate("out", config())
+    assert report.model["accuracy"] == 1.0
+    assert report.model["macro_f1"] == 1.0
+    assert {name: part["n"] for name, part in report.model["per_source"].items()} == {"a": 20, "b": 20}
+    answers = predictions(tmp_path / "out")
+    assert [(row.predicted, row.counted, row.rank) for row in answers[1:3]] == [
+        ("1111", test[1].label, 1),
+        ("1111", test[2].label, 1),
+    ]
+    told = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "Per source" in told and "2 ads have several right codes" in told
+    assert report.mcnemar_p < 0.001  # 30 ads, the two among them, on which the baseline alone is wrong
+
+
 def test_scores_in_batches_of_the_configured_size(world: World) -> None:
     world.evaluate("out", config(batch_size=7))
     assert max(world.model.batches) == 7 and sum(world.model.batches) == 60

@@ -8,7 +8,8 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +42,33 @@ _START_SECONDS = 600
 _SIZE = StandinConfig(hidden_size=128, heads=2, kv_heads=1, vocab_size=700, pretrain_tokens=3000)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stand-in, and beside it an adapter that changes its answers."""
-    folder = tmp_path_factory.mktemp("vllm")
+def make_base(folder: Path) -> Path:
+    """A stand-in that vLLM can run, in FOLDER/base."""
     taxonomy = Taxonomy([Occupation("2221", {"en": "Nurses"}), Occupation("5120", {"en": "Cooks"})])
     build_standin(_SIZE, Corpus.of(ADS * 4, taxonomy), get_task("occupation"), 5, folder / "base")
-    torch.manual_seed(0)
+    return folder / "base"
+
+
+def make_adapter(folder: Path, name: str, seed: int) -> Any:
+    """An adapter of the base that changes its answers, in FOLDER/NAME; returns the adapted model."""
+    torch.manual_seed(seed)
     base: Any = AutoModelForCausalLM.from_pretrained(str(folder / "base"))
     adapted = get_peft_model(base, LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "down_proj"]))
-    for name, parameter in adapted.named_parameters():
-        if "lora_B" in name:
+    for part, parameter in adapted.named_parameters():
+        if "lora_B" in part:
             torch.nn.init.normal_(parameter, std=0.05)
-    adapted.save_pretrained(str(folder / "adapter"))
-    return folder
+    adapted.save_pretrained(str(folder / name))
+    return adapted
 
 
-@pytest.fixture(scope="module")
-def url(folder: Path) -> Iterator[str]:
+@contextmanager
+def serving(folder: Path, adapters: Mapping[str, str]) -> Iterator[str]:
+    """vLLM with FOLDER/base and adapters; gives its URL.
+
+    Args:
+        folder: holds base and adapters.
+        adapters: served name to folder.
+    """
     python = os.environ.get("JOBTUNER_VLLM_PYTHON")
     if not python:
         pytest.fail("JOBTUNER_VLLM_PYTHON names no interpreter with vllm.")
@@ -68,7 +78,8 @@ def url(folder: Path) -> Iterator[str]:
     command = [
         *(python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder / "base"), "--dtype", "float32"),
         *("--max-model-len", "512", "--enforce-eager", "--host", "127.0.0.1", "--port", str(port)),
-        *("--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"occ={folder / 'adapter'}"),
+        *("--enable-lora", "--max-lora-rank", "8", "--max-loras", str(len(adapters)), "--lora-modules"),
+        *(f"{name}={folder / adapter}" for name, adapter in adapters.items()),
     ]
     settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -80,6 +91,20 @@ def url(folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("vllm")
+    make_base(folder)
+    make_adapter(folder, "adapter", 0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    with serving(folder, {"occ": "adapter"}) as url:
+        yield url
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -341,3 +341,23 @@ def test_a_found_language_settles_a_title_that_means_two_codes() -> None:
             ["", "", "unknown label"] if mode == "missing" else ["ambiguous label", "ambiguous label", "unknown label"]
         )
         assert [row["kind"] for row in rows] == kinds
+
+
+def test_several_right_codes_and_sources_reach_the_examples(tmp_path: Path) -> None:
+    rows = [{**row, "board": "a" if number % 2 else None} for number, row in enumerate(rows_for(list(JOBS)))]
+    rows[0]["label"], rows[1]["label"] = ["2512", "2512", "5120"], "2512|2221"
+    rows[2]["label"] = ["2512", "9999"]
+    disputed = [{**rows[3], "label": label} for label in ("2221", "0110", "0110")]
+    source = write(tmp_path, [*rows, *disputed])
+    columns = Columns(source="board")
+    data = prepare(config(source, columns, deduplicate=DeduplicateConfig(conflicts="accept")), tmp_path / "accept")
+    found = {row.id: row for part in examples(data).values() for row in part}
+    one, two = found["rows.jsonl:1"], found["rows.jsonl:2"]
+    assert ((one.label, one.accepted), (two.label, two.accepted)) == (("2512", ["5120"]), ("2512", ["2221"]))
+    assert (one.source, two.source) == ("", "a")
+    stays = found[f"rows.jsonl:{len(rows) + 2}"]  # the first of those with the most frequent label
+    assert (stays.label, stays.accepted) == ("0110", ["2221", "2512"])
+    assert reasons(data) == {"rows.jsonl:3": "label '9999' is not in the taxonomy"}
+    assert data.counts["duplicates"] == 3
+    refused = prepare(config(source, columns), tmp_path / "reject")
+    assert sum("conflicting labels" in reason for reason in reasons(refused).values()) == 4

@@ -7,7 +7,7 @@ import pytest
 
 from jobtuner.errors import ContractError
 from jobtuner.evaluate.calibration import expected_calibration_error, reliability
-from jobtuner.evaluate.metrics import occupation_metrics
+from jobtuner.evaluate.metrics import Truth, occupation_metrics
 from jobtuner.register.answers import Answer, Answers, intervals, measure, paired
 from tests.unit.register.samples import GOOD, POOR, answers, as_answers
 
@@ -26,7 +26,7 @@ def _random(seed: int, count: int = 200) -> tuple[Answers, dict[str, object]]:
         Answer(f"ad-{k}", gold[k], languages[k], CODES[best[k]], float(np.exp(scores[k, best[k]])), f"c{k}")
         for k in range(count)
     ]
-    return Answers.of("d", rows), occupation_metrics(scores, CODES, gold, languages, 3)
+    return Answers.of("d", rows), occupation_metrics(scores, CODES, Truth(gold, languages), 3)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.errors import ModelError
+from jobtuner.probabilities import Temperatures
 from jobtuner.serve.server import main
 from jobtuner.taxonomy import Occupation, Taxonomy
 
@@ -51,6 +52,7 @@ class KeywordClassifier:
     model_version = "keywords/1"
     fingerprint = "f" * 64
     abstain_below = 0.5
+    temperatures = Temperatures()
 
     def __init__(self) -> None:
         self.labels = list(TAXONOMY.labels)

@@ -48,7 +48,7 @@ def gateway(*, keys: Path | None = None, texts: bool = True) -> "FastAPI":
     ring = None if keys is None else KeyRing(keys)
     writer = KeywordWriter()
     app = create_app(KeywordClassifier(), keys=ring, texts=Texts(skills=writer, letters=writer) if texts else None)
-    add_page(app, TAXONOMY.languages, keys=ring is not None)
+    add_page(app, TAXONOMY, keys=ring is not None)
     return app
 
 

@@ -16,6 +16,7 @@ from jobtuner.cascade import CascadeSettings
 from jobtuner.config import BaselineConfig
 from jobtuner.errors import ConfigError, DeployError, ModelError
 from jobtuner.linear.classifier import BaselineClassifier
+from jobtuner.probabilities import Temperatures
 from jobtuner.router import Point
 from jobtuner.serve.assembly import CascadeChoice, load_cascade
 from jobtuner.serve.desk import Cascade
@@ -84,6 +85,19 @@ def test_the_baseline_answers_where_it_is_sure_and_the_model_the_rest(classifier
     assert found["jobtuner_answers_total", (("by", "baseline"),)] == 2
     assert found["jobtuner_answers_total", (("by", "model"),)] == 2
     assert found["jobtuner_labels_total", (("code", "5120"),)] == 2
+
+
+def test_an_ad_of_a_known_language_has_the_temperature_of_its_language(classifier: KeywordClassifier) -> None:
+    classifier.temperatures = Temperatures(1.0, {"de": 0.5})
+    cascade = Cascade(Titles(), 0.92, Temperatures(1.0, {"de": 2.0, "fr": 0.5}))
+    ads = [{"text": "cook", "language": "fr"}, {"text": "nurse", "language": "de"}, {"text": "nurse hospital"}]
+    ads.append({"text": "nurse hospital", "language": "de"})
+    with served(classifier, cascade=cascade) as client:
+        results = client.post("/v1/occupations", json={"ads": ads}).json()["results"]
+    assert [result["answered_by"] for result in results] == ["baseline", "model", "model", "model"]
+    assert results[0]["probability"] == pytest.approx(0.9**2 / (0.9**2 + 0.1**2))  # T = 1/2 squares
+    plain, german = results[2]["probability"], results[3]["probability"]
+    assert german > plain
 
 
 def test_a_model_that_is_down_does_not_stop_the_baseline(classifier: KeywordClassifier) -> None:

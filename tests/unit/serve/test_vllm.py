@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import pytest
 from jobtuner.scoring import load_exported
 from jobtuner.taxonomy import Taxonomy
 from tests.conftest import ADS
-from tests.unit.labels.test_endpoint_vllm import folder, url  # noqa: F401  # fixtures: a base with an adapter, served
+from tests.unit.labels.test_endpoint_vllm import make_adapter, make_base, serving
 from tests.unit.serve import exports
 from tests.unit.serve.conftest import wait_until
 
@@ -29,15 +30,39 @@ COMMAND = [sys.executable, "-m", "jobtuner.cli"]
 
 
 @pytest.fixture(scope="module")
-def gateway(folder: Path, url: str, taxonomy: Taxonomy) -> Iterator[str]:  # noqa: F811
-    """`jobtuner serve` in front of vLLM; the base classifies, its adapter stands for the models of the other tasks."""
-    exports.complete(folder / "base", taxonomy)
-    options = ["--model", str(folder / "base"), "--endpoint", url, "--served-model", str(folder / "base")]
-    options += ["--skills-model", "occ", "--letter-model", "occ", "--port", "0"]
+def folder(tmp_path_factory: pytest.TempPathFactory, taxonomy: Taxonomy) -> Path:
+    """A base with an adapter a task, and the first one merged into it as the export stage would."""
+    folder = tmp_path_factory.mktemp("vllm")
+    base = make_base(folder)
+    for seed, task in enumerate(("letters", "skills", "occupation")):
+        adapted = make_adapter(folder, task, seed)
+    shutil.copytree(base, folder / "merged")
+    adapted.merge_and_unload().save_pretrained(str(folder / "merged"))
+    exports.complete(folder / "merged", taxonomy)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    with serving(folder, {name: name for name in ("occupation", "skills", "letters")}) as url:
+        yield url
+
+
+def options(folder: Path, url: str, served: str) -> list[str]:
+    concepts = folder / "concepts.jsonl"
+    concepts.write_text(json.dumps({"uri": "esco:1", "label": "wound care"}) + "\n", encoding="utf-8")
+    named = ["--model", str(folder / "merged"), "--endpoint", url, "--served-model", served]
+    tasks = ["--skills-model", "skills", "--letter-model", "letters", "--skills-taxonomy", str(concepts)]
+    return [*COMMAND, "serve", *named, *tasks, "--port", "0"]
+
+
+@pytest.fixture(scope="module")
+def gateway(folder: Path, url: str) -> Iterator[str]:
+    """`jobtuner serve` in front of vLLM, which has an adapter for each task."""
     log = folder / "gateway.log"
     with (
         log.open("wb") as stream,
-        subprocess.Popen([*COMMAND, "serve", *options], env=ENVIRONMENT, stderr=stream) as process,
+        subprocess.Popen(options(folder, url, "occupation"), env=ENVIRONMENT, stderr=stream) as process,
     ):
         try:
             wait_until(lambda: b"Listening on" in log.read_bytes() or process.poll() is not None, 300)
@@ -56,12 +81,21 @@ def post(gateway: str, path: str, body: Any) -> httpx.Response:
     return response
 
 
-def test_occupations_are_those_of_the_model_here(gateway: str, folder: Path) -> None:  # noqa: F811
-    scorer = load_exported(folder / "base")
+def test_occupations_are_those_of_the_model_here(gateway: str, folder: Path) -> None:
+    scorer = load_exported(folder / "merged")
     expected = scorer.log_probabilities(ADS)
     results = post(gateway, "/v1/occupations", {"ads": [{"text": text} for text in ADS]}).json()["results"]
     assert [item["code"] for item in results] == [scorer.labels[row.argmax()] for row in expected]
     np.testing.assert_allclose([item["probability"] for item in results], np.exp(expected.max(axis=1)), atol=2e-3)
+
+
+def test_another_models_name_is_refused_at_the_start(folder: Path, url: str) -> None:
+    """The parity check of a served copy: the adapter of another task has other answers to the known questions."""
+    done = subprocess.run(
+        options(folder, url, "letters"), env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode != 0
+    assert "known_answers" in done.stderr or "other weights" in done.stderr or "differ" in done.stderr, done.stderr
 
 
 def test_skills_are_spans_whatever_the_model_writes(gateway: str) -> None:
@@ -78,7 +112,11 @@ def test_a_letter_is_streamed(gateway: str) -> None:
 
 
 def test_a_constrained_chat_and_a_stream_are_passed_through(gateway: str) -> None:
-    chat: dict[str, Any] = {"model": "occ", "messages": [{"role": "user", "content": "Name a code."}], "max_tokens": 8}
+    chat: dict[str, Any] = {
+        "model": "skills",
+        "messages": [{"role": "user", "content": "Name a code."}],
+        "max_tokens": 8,
+    }
     answer = post(gateway, "/v1/chat/completions", {**chat, "structured_outputs": {"choice": ["2221", "5120"]}}).json()
     assert answer["choices"][0]["message"]["content"] in {"2221", "5120"}
     assert post(gateway, "/v1/chat/completions", {**chat, "stream": True}).text.rstrip().endswith("data: [DONE]")
@@ -86,12 +124,22 @@ def test_a_constrained_chat_and_a_stream_are_passed_through(gateway: str) -> Non
     assert refused.status_code in {422, 503}
 
 
-def test_a_batch_goes_the_same_way(gateway: str, folder: Path, tmp_path: Path) -> None:  # noqa: F811
+def batch(tmp_path: Path, gateway: str, *more: str) -> Path:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.parquet"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in ADS * 20), encoding="utf-8")
-    command = [*COMMAND, "batch", str(source), str(target), "--endpoint", gateway]
+    command = [*COMMAND, "batch", str(source), str(target), "--endpoint", gateway, *more]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    codes = pq.read_table(target)["code"].to_pylist()
-    scorer = load_exported(folder / "base")
+    return target
+
+
+def test_a_batch_goes_the_same_way(gateway: str, folder: Path, tmp_path: Path) -> None:
+    codes = pq.read_table(batch(tmp_path, gateway))["code"].to_pylist()
+    scorer = load_exported(folder / "merged")
     assert codes == [scorer.labels[row.argmax()] for row in scorer.log_probabilities(ADS)] * 20
+
+
+def test_a_batch_of_skills_is_answered_to_the_last_row(gateway: str, tmp_path: Path) -> None:
+    found = pq.read_table(batch(tmp_path, gateway, "--task", "skills")).to_pylist()
+    assert [row["row"] for row in found] == list(range(len(ADS) * 20))
+    assert {row["model"] for row in found} == {"skills"}

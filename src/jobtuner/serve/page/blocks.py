@@ -1,15 +1,17 @@
 """The page's frame: name, model and its state, the key, the tabs. Gradio draws it; answers are HTML of our own."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jobtuner.serve.page import render
 from jobtuner.serve.page.client import Gateway, RefusedError
 from jobtuner.serve.page.letter_tab import LETTERS, letter_tab
 from jobtuner.serve.page.occupation_tab import occupation_tab
+from jobtuner.serve.page.review_tab import REVIEW, review_tab
 
 if TYPE_CHECKING:
     import gradio as gr
+
+    from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["build", "state"]
 
@@ -20,13 +22,13 @@ _READ_KEY = "() => sessionStorage.getItem('jobtuner-key') || ''"
 _KEEP_KEY = "(key) => { sessionStorage.setItem('jobtuner-key', key); }"
 
 
-def build(gateway: Gateway, offered: frozenset[str], languages: Sequence[str], *, keys: bool) -> "gr.Blocks":
+def build(gateway: Gateway, offered: frozenset[str], taxonomy: "Taxonomy", *, keys: bool) -> "gr.Blocks":
     """The page.
 
     Args:
         gateway: answers.
         offered: the gateway's paths; what it has no path for is not shown.
-        languages: of the taxonomy's titles, ISO 639-1.
+        taxonomy: the model's.
         keys: whether to ask for an API key.
     """
     import gradio as gr
@@ -44,14 +46,18 @@ def build(gateway: Gateway, offered: frozenset[str], languages: Sequence[str], *
             visible=keys,
             html_attributes=gr.InputHTMLAttributes(autocomplete="off"),
         )
-        if LETTERS in offered:
+        if offered & {LETTERS, REVIEW}:
             with gr.Tabs():
                 with gr.Tab("Occupation"):
-                    occupation_tab(gateway, offered, languages, key)
-                with gr.Tab("Cover letter"):
-                    letter_tab(gateway, key)
+                    occupation_tab(gateway, offered, taxonomy.languages, key)
+                if LETTERS in offered:
+                    with gr.Tab("Cover letter"):
+                        letter_tab(gateway, key)
+                if REVIEW in offered:
+                    with gr.Tab("Review"):
+                        review_tab(gateway, taxonomy, key)
         else:
-            occupation_tab(gateway, offered, languages, key)
+            occupation_tab(gateway, offered, taxonomy.languages, key)
 
         async def look(secret: str | None) -> str:
             return await state(gateway, secret or "")

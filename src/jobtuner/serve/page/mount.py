@@ -7,7 +7,7 @@ others go on to the gateway, which does not know them.
 import logging
 import re
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ from jobtuner.serve.middleware import BodyLimit
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["PageFront", "add_page", "available", "owns"]
 
@@ -51,12 +53,12 @@ def owns(path: str) -> bool:
     return ".." not in path and _OURS.fullmatch(path) is not None
 
 
-def add_page(app: "FastAPI", languages: Sequence[str], *, keys: bool) -> None:
+def add_page(app: "FastAPI", taxonomy: "Taxonomy", *, keys: bool) -> None:
     """Hang the page into the gateway, at "/". To be called when the gateway has all its paths and layers.
 
     Args:
         app: the gateway.
-        languages: of the taxonomy's titles, ISO 639-1.
+        taxonomy: the model's, for the languages of its titles and the codes of corrections.
         keys: whether the gateway asks for an API key; the page then asks for it too.
 
     Raises:
@@ -76,7 +78,7 @@ def add_page(app: "FastAPI", languages: Sequence[str], *, keys: bool) -> None:
     page = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gradio.mount_gradio_app(
         page,
-        build(Gateway(app), offered, languages, keys=keys),
+        build(Gateway(app), offered, taxonomy, keys=keys),
         path="/",
         footer_links=[],
         run_history=False,

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jinja2 import Template
 
-__all__ = ["Mark", "answer", "header", "letter", "percent", "problem", "skills", "status", "welcome", "writing"]
+__all__ = [
+    "Mark",
+    "answer",
+    "header",
+    "letter",
+    "percent",
+    "problem",
+    "reviewed",
+    "skills",
+    "status",
+    "welcome",
+    "writing",
+]
 
 _SOURCES = {"ad": "said in the ad", "applicant": "said by you"}
 
@@ -118,6 +130,11 @@ def _claim(claim: Mapping[str, Any]) -> Mark:
     source = _SOURCES.get(claim["source"])
     kind, said = ("jt-said", source) if source else ("jt-invented", "said nowhere")
     return Mark(claim["start"], claim["end"], kind, f"{claim['kind']}: {said}")
+
+
+def reviewed(row: Mapping[str, Any], number: int, total: int) -> str:
+    """A logged answer to be looked at: which of how many, the ad, and what the model answered."""
+    return _part("reviewed", row, number, total)
 
 
 def writing(text: str) -> str:

@@ -7,23 +7,25 @@ apart for ever.
 
 import csv
 import heapq
+import io
 import json
 import random as random_numbers
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from jobtuner.errors import DataError
-from jobtuner.monitor.quality import UNSURE
 from jobtuner.prediction_log.reader import iter_window
 from jobtuner.taxonomy import Taxonomy
 
-__all__ = ["BLIND", "Imported", "export_queue", "import_corrections"]
+__all__ = ["BLIND", "UNSURE", "Imported", "export_queue", "import_corrections", "queue", "table_of"]
 
 BLIND = "random"
 """Value of `chosen` for answers picked blindly."""
+UNSURE = "unsure"
+"""The same for answers that are looked at because they were unsure."""
 
 _COLUMNS = ["id", "time", "language", "text", "answer", "probability", "others", "chosen", "label"]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -61,20 +63,43 @@ def export_queue(
         DataError: there are no answers, or a part of the log is damaged.
         StorageError: the log cannot be read.
     """
+    chosen = queue(location, since, until, unsure=unsure, random=random, seed=seed)
+    if not chosen:
+        raise DataError(f"{location} holds no answers from {since.isoformat()} to {until.isoformat()}.")
+    temporary = output.with_name(f".{output.name}.tmp")
+    temporary.write_text(table_of(chosen), encoding="utf-8-sig", newline="")  # with a mark, by which Excel knows UTF-8
+    temporary.replace(output)
+    return len(chosen)
+
+
+def queue(
+    location: str, since: datetime, until: datetime, *, unsure: int, random: int, seed: int = 0
+) -> list[dict[str, Any]]:
+    """The rows of the log that should be looked at, with `chosen`; arguments as for `export_queue`.
+
+    Raises:
+        DataError: a part of the log is damaged.
+        StorageError: the log cannot be read.
+    """
     blind = _blind(location, since, until, random, seed)
     taken = {row["id"] for row in blind}
     rows = (row for row in _answers(location, since, until) if row["id"] not in taken)
     least = heapq.nsmallest(unsure, rows, key=lambda row: (row["probability"], row["id"]))
-    chosen = [*(_cells(row, UNSURE) for row in least), *(_cells(row, BLIND) for row in blind)]
-    if not chosen:
-        raise DataError(f"{location} holds no answers from {since.isoformat()} to {until.isoformat()}.")
-    temporary = output.with_name(f".{output.name}.tmp")
-    with temporary.open("w", encoding="utf-8-sig", newline="") as stream:  # with a mark, by which Excel knows UTF-8
-        writer = csv.DictWriter(stream, _COLUMNS)
-        writer.writeheader()
-        writer.writerows(chosen)
-    temporary.replace(output)
-    return len(chosen)
+    return [*({**row, "chosen": UNSURE} for row in least), *({**row, "chosen": BLIND} for row in blind)]
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, str] | None = None) -> str:
+    """The rows of a queue as CSV, which `import_corrections` reads.
+
+    Args:
+        rows: of `queue`.
+        labels: right codes by id; the others are left open.
+    """
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, _COLUMNS)
+    writer.writeheader()
+    writer.writerows(_cells(row, (labels or {}).get(row["id"], "")) for row in rows)
+    return stream.getvalue()
 
 
 def _answers(location: str, since: datetime, until: datetime) -> Iterator[dict[str, Any]]:
@@ -90,18 +115,18 @@ def _blind(location: str, since: datetime, until: datetime, count: int, seed: in
     return [row for _, _, row in heapq.nsmallest(count, keyed, key=lambda item: item[:2])]
 
 
-def _cells(row: Mapping[str, Any], chosen: str) -> dict[str, str]:
+def _cells(row: Mapping[str, Any], label: str) -> dict[str, str]:
     others = ", ".join(f"{item['code']} ({item['probability']:.2f})" for item in row["top"][1:5])
     cells = {
         "id": row["id"],
-        "time": row["time"].isoformat(timespec="seconds"),
+        "time": row["time"] if isinstance(row["time"], str) else row["time"].isoformat(timespec="seconds"),
         "language": row["language"],
         "text": row["text"] or "",
         "answer": row["label"],
         "probability": f"{row['probability']:.4f}",
         "others": others,
-        "chosen": chosen,
-        "label": "",
+        "chosen": row["chosen"],
+        "label": label,
     }
     return {name: _harmless(cell) for name, cell in cells.items()}
 

@@ -10,9 +10,9 @@ from jobtuner.cli import app
 from jobtuner.config import load_config
 from jobtuner.errors import DataError
 from jobtuner.monitor.quality import read_corrections
-from jobtuner.monitor.review import Imported, export_queue, import_corrections
 from jobtuner.prediction_log.writer import LogSettings, PredictionLog
 from jobtuner.prepare.sources import Rejected, read_rows
+from jobtuner.review import Imported, export_queue, import_corrections
 from jobtuner.taxonomy import Occupation, Taxonomy
 from tests.unit.prediction_log.samples import NOON, answer
 

@@ -1,0 +1,168 @@
+"""Sentences of an ad that speak to the machine that reads it, not to applicants: found by rule, and left out.
+
+Six rules, each a pattern made of the words in `orders.json` (15 languages and more); a text without any of them is
+handed back as it is. They are made to be precise: an ad that a person wrote for people must not lose a word, so an
+order in wording that nobody has thought of passes. What a model does then is what it has learnt (`data.hostile`).
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jobtuner.visible import rare_characters
+
+__all__ = ["find_orders", "without_orders"]
+
+_CODE = r"(?<![\w.,-])(?:\d{4}(?:\.\d+){0,4}|\d\d-\d{4}(?:\.\d\d)?|[A-Z]\d{4})(?![\w-]|[.,]\d)"
+"""ISCO 2512, ESCO 2512.4.1, SOC 15-1252.00, ROME M1805."""
+_BEFORE, _AFTER = 90, 40
+"""Characters on both sides of a code in which the words of an order are looked for."""
+_SENTENCE_END = re.compile(r"[.!?](?=[\s\"'”»)\]]|$)|[。！？]|\n")
+_LEAD = " \t\"'([{*#>_=-"
+_FRAGMENT = re.compile(r"[\"'][}\]]{1,4},?\s*$")
+"""What closes a JSON text before another one is begun."""
+_FEW = re.compile(r"(?:\S+\s+){0,6}\s*")
+"""Words between the start of a sentence and the order in it that go with it: "please now ignore …"."""
+_CAPITAL = re.compile(r"(?<!\S)[A-ZÀ-ÞА-Я]\S*\s+(?:[^A-ZÀ-ÞА-Я\s]\S*\s+){0,5}$")
+"""The same where the order may have been pushed into another sentence: from the nearest capital letter on."""
+_CLOSING = re.compile(r"[\"'”»)\]}]*")
+_TOKENS = r"<\|[\w ]{1,30}\|>(?:\s*(?:system|user|assistant)\b)?|\[/?INST\]|<</?SYS>>"
+_WEAK = re.compile(rf"{_CODE}\s*[.!]?\s*$")
+_LONG_WEAK = 80  # characters: a sentence that ends in a code, beside an order, is its other half
+
+
+def without_orders(text: str) -> tuple[str, int]:
+    """The text without such sentences, and how many places were cut out."""
+    found = find_orders(text)
+    if not found:
+        return text, 0
+    kept, place = [], 0
+    for start, end in found:
+        kept.append(text[place:start])
+        place = end
+    kept.append(text[place:])
+    return " ".join(kept), len(found)
+
+
+def find_orders(text: str) -> list[tuple[int, int]]:
+    """Start and end of each such passage, in order, none touching another."""
+    view = _view(text)
+    spans = [_sentence(view, *span) for span in _matches(view)]
+    return _joined([half for span in _joined(spans) for half in _with_other_half(view, *span)])
+
+
+def _matches(view: str) -> Iterator[tuple[int, int]]:
+    """Places at which a rule holds. The rules are slow, so each is tried where one of its hints is in the text, and
+    those about codes around a code."""
+    hints, rules = _hints(), _rules()
+    lowered = view.lower()
+    for name in hints:
+        if any(hint in lowered for hint in hints[name]):
+            yield from (found.span() for found in rules[name].finditer(view))
+    digits = _FOUR_DIGITS.search(view)
+    for code in rules["code"].finditer(view, max(0, digits.start() - 3)) if digits else ():
+        window = (max(0, code.start() - _BEFORE), code.end() + _AFTER)
+        for name in ("answer", "decreed"):
+            yield from (found.span() for found in rules[name].finditer(view, *window))
+
+
+_LOOK_ALIKE = str.maketrans("аеорсхуіјѕԁһТВМНКАЕОРСХαορν", "aeopcxyijsdhTBMHKAEOPCXaopv")
+_TWINS = frozenset(map(chr, _LOOK_ALIKE))
+_WORD = re.compile(r"[^\W\d_]+")
+_FOUR_DIGITS = re.compile(r"\d{4}")  # what every code holds, behind three characters at most
+_LATIN = re.compile(r"[A-Za-z]")
+
+
+def _view(text: str) -> str:
+    """The text in the form that the rules read, as many characters: Cyrillic and Greek twins of Latin letters as Latin
+    in words that hold Latin letters, or nothing but twins."""
+    if _TWINS.isdisjoint(rare_characters(text)):
+        return text
+    return _WORD.sub(_unmixed, text)
+
+
+def _unmixed(found: re.Match[str]) -> str:
+    word = found[0]
+    if word.isascii() or not _LATIN.search(word):
+        return word
+    return word.translate(_LOOK_ALIKE)
+
+
+@cache
+def _table() -> dict[str, dict[str, Any]]:
+    file = resources.files("jobtuner") / "orders.json"
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+@cache
+def _hints() -> dict[str, list[str]]:
+    return dict(_table()["hints"])
+
+
+@cache
+def _rules() -> dict[str, re.Pattern[str]]:
+    """Name to pattern."""
+    words = {key: "|".join(of.values()) for key, of in _table().items() if key != "hints"}
+    machine = f"(?:{words['machine']})"
+    filler = rf"(?:[\s:=\"'“„«,]{{1,3}}(?:{words['between']})\b){{0,4}}[\s:=\"'“„«,(]{{1,3}}"
+    of_the_system = "(?:system|hidden|initial|secret|original)"
+    patterns = {
+        "override": rf"\b(?:{words['override']})\b(?:\s+\w+){{0,5}}?\s+(?:{words['rules']})\b",
+        "unspaced": words["unspaced"],
+        "addressed": rf"(?:^|(?<=[.!?:\n]))\W{{0,4}}(?:{words['addressed']})\W{{1,3}}{machine}\b"
+        rf"(?=\W{{0,2}}(?:\w+\W+){{0,4}}?[:,])|\bif you are (?:an? )?(?:large )?{machine}\b"
+        r"(?=\s*[,.:;]|\s+(?:reading|processing|parsing|evaluating))",
+        "changed": r"\byou are now (?:in )?(?:an? )?(?:\w+ ){0,2}(?:mode|assistant|bot|parrot|model)\b|"
+        rf"\b(?:print|reveal|show|repeat|output|leak|display) (?:me )?(?:your|the {of_the_system})"
+        rf"(?: {of_the_system})? (?:prompt|instructions)\b|"
+        r"\bdecode (?:\w+ ){0,3}(?:and|then) (?:obey|follow|execute|do)\b|"
+        r"\b(?:answer|reply|respond) (?:in|with) (?:exactly )?(?:one|a single) (?:word|code|number)\b|"
+        r"(?:^|(?<=\n)|(?<=\. ))(?-i:SYSTEM|ASSISTANT|DEVELOPER)\s*:(?=\s)",
+        "control": rf"{_TOKENS}|\"role\"\s*:\s*\"(?:system|assistant|user|developer)\"(?:\s*,\s*\"content\"\s*:)?",
+        "code": f"(?-i:{_CODE})",
+        "answer": rf"(?:\b(?:{words['answer']})|回答|输出|輸出|回复|返回){filler}{_CODE}"
+        rf"(?=\W*(?:$|[.!;,)\n]|{words['alone']}|and do not))",
+        "decreed": rf"\b(?:{words['decreed']})\b.{{0,24}}?{_CODE}|{_CODE}\W{{1,3}}(?:{words['alone']})\b",
+    }
+    return {name: re.compile(pattern, re.IGNORECASE) for name, pattern in patterns.items()}
+
+
+def _sentence(view: str, start: int, end: int) -> tuple[int, int]:
+    """The match and its sentence to the end; of what stands before it a few words at most, since an order may have been
+    pushed into the middle of another sentence."""
+    first = max((found.end() for found in _SENTENCE_END.finditer(view, max(0, start - 300), start)), default=0)
+    if view[start].islower() or view[start].isdigit():  # else it begins a sentence of its own
+        near = max(first, start - 60)
+        if capital := _CAPITAL.search(view[near:start]):
+            start = near + capital.start()
+        elif _FEW.fullmatch(view, first, start):
+            start = first
+    if fragment := _FRAGMENT.search(view, max(first, start - 20), start):
+        start = fragment.start()
+    while start > first and view[start - 1] in _LEAD:
+        start -= 1
+    ending = _SENTENCE_END.search(view, max(start, end - 1))
+    last = ending.end() if ending else len(view)
+    return start, _CLOSING.match(view, last).end()  # type: ignore[union-attr]  # it matches nothing, too
+
+
+def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
+def _with_other_half(view: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The passage, and the sentence after it where that is short and ends in a code."""
+    yield start, end
+    after = _SENTENCE_END.search(view, end)
+    last = after.end() if after else len(view)
+    if last - end <= _LONG_WEAK and _WEAK.search(view[end:last]):
+        yield end, last
