@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from jobtuner.baseline.rows import Columns, LabelledRow, merge_equal, read_labelled
 from jobtuner.config import Config, load_config
 from jobtuner.linear.classifier import BaselineClassifier
-from jobtuner.linear.taxonomy_rows import taxonomy_rows
+from jobtuner.linear.taxonomy_rows import taxonomy_rows, unseen_labels
 from jobtuner.prepare.deduplicate import assign_clusters
 from jobtuner.prepare.split import Row, assign
 from jobtuner.taxonomy import Taxonomy, load_taxonomy
@@ -99,11 +99,14 @@ def split(data: Path, spec: DataSet, config: Config) -> Split:
 def fitted(parts: Split, taxonomy: Taxonomy, spec: DataSet, config: Config) -> BaselineClassifier:
     """The baseline of the recipe."""
     labels = [row.labels for row in parts.train]
+    seen: frozenset[str] = frozenset().union(*labels)
+    unseen = unseen_labels([taxonomy], seen)
     return BaselineClassifier(config.baseline, config.seed).fit(
         [row.text for row in parts.train],
         labels,
         languages=[spec.language or row.language for row in parts.train],
-        titles=taxonomy_rows([taxonomy], frozenset().union(*labels)),
+        titles=taxonomy_rows([taxonomy], seen | unseen),
+        unseen=unseen,
     )
 
 

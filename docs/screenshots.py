@@ -1,4 +1,4 @@
-"""Pictures of the web page in a real Chromium: docs/images/page.png and page_letter.png.
+"""Pictures of the web page in a real Chromium: docs/images/page.png, page_letter.png and page_review.png.
 
     python -m docs.screenshots [--model DIR]
 
@@ -10,6 +10,7 @@ and the check of its claims are the real ones.
 import argparse
 import asyncio
 import re
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -17,7 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from jobtuner.records import Message
+from jobtuner.serve.page.examples import examples
 from tests.browser import CHROMIUM, Browser
 
 IMAGES = Path(__file__).parent / "images"
@@ -62,14 +66,17 @@ def _served(model: Path) -> Iterator[str]:
 
     import uvicorn
 
+    from jobtuner.prediction_log.writer import LogSettings
     from jobtuner.scoring import load_exported
     from jobtuner.serve.gateway import Texts, create_app
     from jobtuner.serve.page.mount import add_page
+    from jobtuner.serve.recorder import LogChoice, open_recorder
 
     classifier, writer = load_exported(model), _Writer()
-    app = create_app(classifier, texts=Texts(letters=writer))
-    add_page(app, classifier.taxonomy, keys=False)
-    with socket.socket() as listener:
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as listener:
+        recorder = open_recorder(LogChoice(folder, LogSettings(keep_text=True, flush_seconds=0.5)), model)
+        app = create_app(classifier, texts=Texts(letters=writer), observers=[recorder], review=folder)
+        add_page(app, classifier.taxonomy, keys=False)
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, lifespan="on", ws="none", log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -108,6 +115,25 @@ def _letter(url: str, out: Path, width: int, *, dark: bool) -> None:
         browser.picture(out, whole=width < 600)
 
 
+def _review(url: str, out: Path, width: int, *, dark: bool) -> None:
+    """Sentences of the examples, answered and logged by the endpoint itself, are what there is to look at."""
+    ads = [
+        {"text": sentence, "language": example.language}
+        for example in examples()
+        for sentence in re.split(r"(?<=[.])\s|\n+", example.text)
+    ]
+    httpx.post(f"{url}/v1/occupations", json={"ads": ads}, timeout=60).raise_for_status()
+    time.sleep(3)  # until they are in the log
+    with Browser(width, 760, dark=dark) as browser:
+        browser.open(url)
+        browser.until("document.querySelector('#ask') && document.querySelector('.jt-good')")
+        browser.click("Review")
+        browser.click("Load the queue")
+        browser.until("document.querySelector('#review .jt-ranks')")
+        time.sleep(1)
+        browser.picture(out, whole=width < 600)
+
+
 def main() -> None:
     """Make the pictures."""
     from jobtuner.run import home
@@ -124,6 +150,7 @@ def main() -> None:
     with _served(options.model) as url:
         _occupation(url, options.out / "page.png", options.width, dark=options.dark)
         _letter(url, options.out / "page_letter.png", options.width, dark=options.dark)
+        _review(url, options.out / "page_review.png", options.width, dark=options.dark)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,9 @@ def _metrics(task: str, answers: Sequence[ChatAnswer]) -> dict[str, Metric]:
     metrics: dict[str, Metric] = {name: mean(column(name)) for name in _MEANS[task]}
     if task == "skills":
         metrics |= _skill_metrics(column)
+        if all("links_found" in row.scores for row in answers):
+            links = (column(f"links_{name}") for name in ("right", "found", "wanted"))
+            metrics["linked_f1"] = _linked_f1(*links)
     if task == "cover_letter":
         metrics["supported_claims"] = ratio(column("supported"), column("claims"))
         for kind in ("employers", "degrees", "skills", "numbers"):
@@ -107,6 +110,10 @@ def _skill_metrics(column: Any) -> dict[str, Metric]:
         "set_f1": _f1(2 * column("names_right"), column("names_found") + column("names_wanted")),
         "quoted_from_ad": ratio(column("quoted_true"), column("quoted")),
     }
+
+
+def _linked_f1(right: Any, found: Any, wanted: Any) -> Metric:
+    return _f1(2 * right, found + wanted)
 
 
 def _f1(shared: Any, both: Any) -> Metric:

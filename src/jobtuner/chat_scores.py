@@ -7,11 +7,12 @@ as found, and every annotated place as wanted.
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from jobtuner.display import guess_language
 from jobtuner.records import UNKNOWN_LANGUAGE, ChatAnswer, ChatExample
+from jobtuner.skill_links import SkillLinker
 from jobtuner.tasks import Applicant, CoverLetterTask, InstructTask, SkillsTask
 from jobtuner.tasks.cover_letter import LANGUAGES
 from jobtuner.tasks.skills import occurrences, quoted
@@ -24,16 +25,19 @@ __all__ = ["score_answers"]
 _Span = tuple[int, int]
 
 
-def score_answers(task: str, examples: Sequence[ChatExample], answers: Sequence[str]) -> list[ChatAnswer]:
+def score_answers(
+    task: str, examples: Sequence[ChatExample], answers: Sequence[str], linker: SkillLinker | None = None
+) -> list[ChatAnswer]:
     """Score one answer an example, in their order.
 
     Args:
         task: name of a task that answers in text.
         examples: with their right answers.
         answers: what a model wrote.
+        linker: with the task skills, right and answered skills are linked by it, and the concepts compared, too.
     """
     scorers: dict[str, Callable[[ChatExample, str], dict[str, float]]] = {
-        "skills": _skills,
+        "skills": partial(_skills, linker=linker),
         "cover_letter": _letter,
         "instruct": _instruct,
     }
@@ -44,7 +48,7 @@ def score_answers(task: str, examples: Sequence[ChatExample], answers: Sequence[
     ]
 
 
-def _skills(row: ChatExample, answer: str) -> dict[str, float]:
+def _skills(row: ChatExample, answer: str, linker: SkillLinker | None) -> dict[str, float]:
     """Counts of places and of different skills: found, wanted, both; for partial matches any overlap counts."""
     gold = {(int(a), int(b)) for a, b in row.facts["spans"]}
     skills = quoted(answer)
@@ -63,6 +67,17 @@ def _skills(row: ChatExample, answer: str) -> dict[str, float]:
         "quoted": float(len(skills)),
         "quoted_true": float(sum(any(occurrences(skill, row.text)) for skill in skills)),
         "exact": float(found == gold),
+        **({} if linker is None else _linked(wanted_names, found_names, linker)),
+    }
+
+
+def _linked(wanted: set[str], found: set[str], linker: SkillLinker) -> dict[str, float]:
+    """Counts of the concepts that the phrases are linked to; a phrase without a link counts for nothing."""
+    right, answered = ({link.id for link in linker.link(sorted(names)) if link} for names in (wanted, found))
+    return {
+        "links_found": float(len(answered)),
+        "links_wanted": float(len(right)),
+        "links_right": float(len(answered & right)),
     }
 
 

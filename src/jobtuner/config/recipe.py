@@ -24,7 +24,7 @@ from jobtuner.config.data import (
 from jobtuner.config.hardware import HardwareConfig
 from jobtuner.config.model import LoraSettings, ModelConfig, QuantizationConfig
 from jobtuner.config.monitor import MonitorConfig
-from jobtuner.config.release import DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
+from jobtuner.config.release import MODEL_NAMES, DeployConfig, EvaluateConfig, ExportConfig, GateConfig, RegisterConfig
 from jobtuner.config.reporting import ReportingConfig
 from jobtuner.config.section import Section
 from jobtuner.config.training import CheckpointConfig, TrainingConfig
@@ -81,6 +81,17 @@ class Config(Section):
                 return {**values, "clean": {"orders": False, **clean}}
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_its_task(cls, data: Any) -> Any:
+        """Models of different tasks must not become versions of each other: each task has a name by default."""
+        if not isinstance(data, dict) or "register_" in data:
+            return data
+        name, register = MODEL_NAMES.get(str(data.get("task"))), data.get("register", {})
+        if name is None or not isinstance(register, dict) or "model_name" in register:
+            return data
+        return {**data, "register": {**register, "model_name": name}}
+
     @model_validator(mode="after")
     def _settings_of_the_task(self) -> Self:
         """What a task does not read may not be set: it would be ignored."""
@@ -95,6 +106,8 @@ class Config(Section):
             raise ValueError(f"the task {self.task} reads no section {' or '.join(changed)}: leave it out")
         if self.task in _TEXT_TASKS and self.data.hostile:
             raise ValueError(f"data.hostile keeps an ad's code, and the task {self.task} has none: leave it out")
+        if self.task != "skills" and self.chat.skills_taxonomy is not None:
+            raise ValueError(f"the task {self.task} links no skills: leave out chat.skills_taxonomy")
         if self.task in _TEXT_TASKS and self.training.best_by in {"label_accuracy", "macro_f1"}:
             raise ValueError(
                 f"the task {self.task} answers with no labels: training.best_by {self.training.best_by} cannot be "

@@ -1,13 +1,22 @@
 """From a trained model to an endpoint: evaluation, gate, registry, export, deployment."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jobtuner.config.kserve import KServeConfig
 from jobtuner.config.section import Count, Section, Share
 
-__all__ = ["DeployConfig", "EvaluateConfig", "ExportConfig", "GateConfig", "RegisterConfig"]
+__all__ = ["MODEL_NAMES", "DeployConfig", "EvaluateConfig", "ExportConfig", "GateConfig", "RegisterConfig"]
+
+
+MODEL_NAMES = {
+    "occupation": "jobtuner-occupation",
+    "skills": "jobtuner-skills",
+    "cover_letter": "jobtuner-letters",
+    "instruct": "jobtuner-instruct",
+}
+"""Task to the name that its models have in the registry where a recipe gives none."""
 
 
 class EvaluateConfig(Section):
@@ -31,6 +40,17 @@ class EvaluateConfig(Section):
     fitted to); others have the one of all languages."""
     target_precision: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
     """Share of right answers wanted among those that are kept, where a model abstains below a threshold."""
+    baseline_price: Annotated[float, Field(ge=0.0)] | None = None
+    """Price of 1,000 answers of the baseline, in any one currency; with model_price the report tells what 1,000 ads
+    cost along the cascade. None: no costs."""
+    model_price: Annotated[float, Field(ge=0.0)] | None = None
+    """Price of 1,000 answers of the model: price of an hour / (ads a second × 3.6); `jobtuner batch` tells the rate."""
+
+    @model_validator(mode="after")
+    def _both_prices(self) -> Self:
+        if (self.baseline_price is None) != (self.model_price is None):
+            raise ValueError("baseline_price and model_price go together: give both, or neither")
+        return self
 
 
 class GateConfig(Section):
@@ -64,7 +84,9 @@ class RegisterConfig(Section):
     """Experiment and registry names."""
 
     experiment: str = "jobtuner"
-    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "jobtuner-occupation"
+    model_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = MODEL_NAMES["occupation"]
+    """Name in the registry; in a recipe of another task the default is that task's: jobtuner-skills, jobtuner-letters,
+    jobtuner-instruct."""
     training_watts: Annotated[float, Field(gt=0.0)] | None = None
     """Power that the training machine draws, in watts, measured or of its data sheet; None: the model card estimates
     no energy."""

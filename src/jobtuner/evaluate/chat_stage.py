@@ -16,6 +16,7 @@ from jobtuner.generation import LocalWriter, Sampling, load_adapted_writer
 from jobtuner.progress import track
 from jobtuner.records import ChatAnswer, ChatExample, read_jsonl, write_jsonl
 from jobtuner.rivals import Rival, load_rival
+from jobtuner.skill_links import SkillLinker, load_skills
 
 __all__ = ["evaluate_chat", "run_chat"]
 
@@ -52,9 +53,10 @@ def evaluate_chat(
 ) -> EvalReport:
     """What `run_chat` does once both models are loaded."""
     examples = _examples(prepared, config.evaluate.max_examples)
-    ours = _written(config, writer, examples)
+    linker = _linker(config)
+    ours = _written(config, writer, examples, linker)
     with track("Answers of the baseline", total=len(examples), unit="examples") as bar:
-        theirs = score_answers(config.task, examples, rival.answers(examples))
+        theirs = score_answers(config.task, examples, rival.answers(examples), linker)
         bar.advance(len(examples))
     sides = {"model": ours, "baseline": theirs}
     metrics = {name: measure_chats(config.task, rows, config.seed) for name, rows in sides.items()}
@@ -84,7 +86,15 @@ def evaluate_chat(
     ).save()
 
 
-def _written(config: Config, writer: LocalWriter, examples: Sequence[ChatExample]) -> list[ChatAnswer]:
+def _linker(config: Config) -> SkillLinker | None:
+    if config.task != "skills" or config.chat.skills_taxonomy is None:
+        return None
+    return SkillLinker(load_skills(Path(config.chat.skills_taxonomy)))
+
+
+def _written(
+    config: Config, writer: LocalWriter, examples: Sequence[ChatExample], linker: SkillLinker | None
+) -> list[ChatAnswer]:
     """The model's answers, scored, with the loss on the right ones."""
     sampling = Sampling(config.chat.temperature, config.seed)
     answers: list[str] = []
@@ -97,7 +107,7 @@ def _written(config: Config, writer: LocalWriter, examples: Sequence[ChatExample
             measured = writer.measure(chats, [row.answer for row in part])
             losses += [(-sum(item.log_probabilities), len(item.log_probabilities)) for item in measured]
             bar.advance(len(part))
-    scored = score_answers(config.task, examples, answers)
+    scored = score_answers(config.task, examples, answers, linker)
     return [
         replace(row, scores={**row.scores, "loss": loss, "tokens": float(tokens)})
         for row, (loss, tokens) in zip(scored, losses, strict=True)

@@ -21,6 +21,7 @@ from jobtuner.evaluate.selective import Answers, Selection, abstention, cascade
 from jobtuner.probabilities import Temperatures, apply_temperature
 from jobtuner.progress import track
 from jobtuner.records import Example, Prediction
+from jobtuner.router import Prices
 from jobtuner.statistics import Interval, McNemar, mcnemar, paired_bootstrap
 from jobtuner.taxonomy import Taxonomy
 
@@ -43,6 +44,8 @@ class Settings:
     """Of bootstrap and prediction sets."""
     language_rows: int = 100
     """Validation examples that a language needs for a temperature of its own."""
+    prices: Prices | None = None
+    """Of one answer of each model."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Comparison:
     gain: dict[str, Interval]
     """Model minus baseline: macro_f1 and accuracy, with paired intervals."""
     mcnemar: McNemar
+    prices: Prices | None
+    """Of one answer each; None: none are known."""
     cascade: Selection
     """The baseline keeps its sure answers, the model answers the rest: coverage is the share of model calls saved."""
     taxonomy: Taxonomy
@@ -203,6 +208,7 @@ def compare(
         baseline=baseline,
         gain=gain,
         mcnemar=mcnemar(gold, ours, theirs),
+        prices=settings.prices,
         cascade=cascade(
             (baseline.held, model.held),
             (baseline.answers, model.answers),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jobtuner.cascade import BASELINE_FOLDER, CascadeSettings
-from jobtuner.config import Config
+from jobtuner.config import Config, EvaluateConfig
 from jobtuner.contracts import BaselineModel, EvalReport, PreparedData, TrainedModel
 from jobtuner.errors import ContractError, DataError
 from jobtuner.evaluate.chat_stage import run_chat
@@ -19,7 +19,7 @@ from jobtuner.evaluate.report import write_report
 from jobtuner.evaluate.results import Comparison, Evaluated, Settings, compare, evaluate_predictor
 from jobtuner.linear.classifier import SETTINGS_FILE, WEIGHTS_FILE, BaselineClassifier
 from jobtuner.records import Example, read_jsonl, write_jsonl
-from jobtuner.router import curve
+from jobtuner.router import BASELINE_ONLY, MODEL_ONLY, Point, Prices, cost_per_thousand, curve
 from jobtuner.tasks import CHAT_TASKS
 from jobtuner.taxonomy import Taxonomy
 
@@ -66,7 +66,9 @@ def evaluate(
     validation = _examples(prepared, "validation", chosen.max_validation)
     test = _examples(prepared, "test", chosen.max_examples)
     training_rows = Counter(row["label"] for row in read_jsonl(prepared.folder / "train.jsonl"))
-    settings = Settings(chosen.batch_size, chosen.top_k, chosen.target_precision, config.seed, chosen.min_language_rows)
+    settings = Settings(
+        chosen.batch_size, chosen.top_k, chosen.target_precision, config.seed, chosen.min_language_rows, _prices(chosen)
+    )
     ours, theirs = (
         evaluate_predictor(name, predictor, validation, test, training_rows, settings)
         for name, predictor in (("model", model), ("baseline", baseline))
@@ -95,6 +97,12 @@ def evaluate(
         temperature=ours.temperatures.pooled,
         language_temperatures=dict(ours.temperatures.languages),
     ).save()
+
+
+def _prices(chosen: EvaluateConfig) -> Prices | None:
+    if chosen.baseline_price is None or chosen.model_price is None:
+        return None
+    return Prices(chosen.baseline_price / 1000.0, chosen.model_price / 1000.0)
 
 
 def _check_same_data(prepared: PreparedData, *models: TrainedModel | BaselineModel) -> None:
@@ -136,7 +144,7 @@ def _write_results(result: Comparison, validation_rows: int, out_dir: Path) -> N
         "gain": {name: asdict(interval) for name, interval in result.gain.items()},
         "mcnemar": asdict(result.mcnemar),
         "abstention": {name: side.abstention.to_json() for name, side in sides.items()},
-        "cascade": result.cascade.to_json(),
+        "cascade": {**result.cascade.to_json(), **_costs(result)},
         "prediction_sets": {name: [asdict(item) for item in side.sets] for name, side in sides.items()},
     }
     _write_json(out_dir / "metrics.json", document)
@@ -144,6 +152,17 @@ def _write_results(result: Comparison, validation_rows: int, out_dir: Path) -> N
     _write_json(out_dir / "calibration.json", {"validation_examples": validation_rows, **calibration})
     (out_dir / BASELINE_FOLDER).mkdir(exist_ok=True)
     _cascade_settings(result).save(out_dir / BASELINE_FOLDER)
+
+
+def _costs(result: Comparison) -> dict[str, Any]:
+    """What 1,000 ads cost by the cascade and by each model alone, and along the curve, where prices are known."""
+    if result.prices is None:
+        return {}
+    ends = {"model": Point(MODEL_ONLY, 0.0, None, 0.0), "baseline": Point(BASELINE_ONLY, 1.0, None, 0.0)}
+    told = {name: cost_per_thousand(point, result.prices) for name, point in ends.items()}
+    told["cascade"] = cost_per_thousand(result.cascade.point, result.prices)
+    along = [[point.coverage, cost_per_thousand(point, result.prices)] for point in result.cascade.curve]
+    return {"cost_per_thousand": told, "cost_curve": along}
 
 
 def _cascade_settings(result: Comparison) -> CascadeSettings:

@@ -10,7 +10,7 @@ from jobtuner.evaluate.results import Comparison
 from jobtuner.evaluate.selective import Selection
 from jobtuner.evaluate.slices import FREQUENCIES
 from jobtuner.records import Prediction
-from jobtuner.router import Point
+from jobtuner.router import Point, cost_per_thousand
 from jobtuner.statistics import SAMPLES
 
 __all__ = ["Table", "cards", "report_tables", "verdict"]
@@ -208,10 +208,22 @@ def _cascade(result: Comparison) -> Table:
     ours, theirs = (f"{percent(side['accuracy'])} ({span(side['accuracy_interval'])})" for side in _metrics(result))
     told = f"{percent(chosen.accuracy.estimate)} ({span((chosen.accuracy.low, chosen.accuracy.high))})"
     rows = [
-        ["model alone", "", "0.0", ours],
-        ["cascade, chosen on validation", _threshold(chosen.point), percent(chosen.point.coverage), told],
-        ["cascade, best on test", _threshold(best), percent(best.coverage), percent(best.accuracy)],
-        ["baseline alone", "", "100.0", theirs],
+        ["model alone", "", "0.0", ours, *_cost(result, chosen.curve[0])],
+        [
+            "cascade, chosen on validation",
+            _threshold(chosen.point),
+            percent(chosen.point.coverage),
+            told,
+            *_cost(result, chosen.point),
+        ],
+        [
+            "cascade, best on test",
+            _threshold(best),
+            percent(best.coverage),
+            percent(best.accuracy),
+            *_cost(result, best),
+        ],
+        ["baseline alone", "", "100.0", theirs, *_cost(result, chosen.curve[-1])],
     ]
     note = (
         "The baseline answers where its probability reaches a threshold, the model answers the rest. The threshold "
@@ -220,7 +232,13 @@ def _cascade(result: Comparison) -> Table:
         "picked on the test ads themselves: a hint, not a measurement."
     )
     columns = ["who answers", "threshold", "model calls saved (%)", "accuracy (%)"]
+    columns += ["cost of 1,000 ads"] if result.prices else []
     return Table("Cascade: baseline first, then the model", note, columns, rows, charts=("cascade.png",))
+
+
+def _cost(result: Comparison, point: Point) -> list[str]:
+    """One cell where prices are known."""
+    return [] if result.prices is None else [f"{cost_per_thousand(point, result.prices):.4g}"]
 
 
 def _sets(result: Comparison) -> Table:

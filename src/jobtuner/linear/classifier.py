@@ -22,7 +22,7 @@ __all__ = ["SETTINGS_FILE", "WEIGHTS_FILE", "BaselineClassifier"]
 WEIGHTS_FILE = "weights.safetensors"
 SETTINGS_FILE = "baseline.json"
 
-_FORMAT = 2
+_FORMAT = 3
 _MODELS: dict[str, type[NgramModel] | type[EmbeddingModel]] = {"ngrams": NgramModel, "embeddings": EmbeddingModel}
 
 
@@ -34,7 +34,8 @@ class BaselineClassifier:
         seed: order in which the rows are visited.
 
     Attributes:
-        labels: codes in the order of the score columns: those seen in training, sorted; empty before `fit`.
+        labels: codes in the order of the score columns: those seen in training, sorted, then those that only the
+            taxonomy names, sorted; empty before `fit`.
     """
 
     def __init__(self, config: BaselineConfig, seed: int = 0) -> None:
@@ -49,6 +50,7 @@ class BaselineClassifier:
         *,
         languages: Sequence[str] | None = None,
         titles: Sequence[TitleRow] = (),
+        unseen: Collection[str] = (),
         on_epoch: Callable[[], None] | None = None,
     ) -> "BaselineClassifier":
         """Learn from labelled texts and return self.
@@ -58,6 +60,8 @@ class BaselineClassifier:
             labels: the code of each row, or all its right codes.
             languages: language of each row; they decide which taxonomy titles come first where there are very many.
             titles: titles of the taxonomy (`taxonomy_rows`), weighted by `baseline.taxonomy_weight`.
+            unseen: labels that no row carries and that may be answered for their titles (`unseen_labels`); kind=ngrams
+            with neighbours answers them, other models do not.
             on_epoch: called after each pass over the rows (`config.epochs`, or 1 with embeddings).
 
         Raises:
@@ -65,10 +69,14 @@ class BaselineClassifier:
         """
         if self.config.taxonomy_weight == 0.0:
             titles = ()
+        if not _MODELS[self.config.kind].answers_unseen(self.config):
+            unseen = ()
         most = _MODELS[self.config.kind].most_titles(len(texts), self.config)
-        rows = collect(texts, labels, languages, titles, most)
-        if len(rows.labels) < 2:
-            raise DataError(f"The training texts carry the labels {rows.labels}; two different ones are needed.")
+        rows = collect(texts, labels, languages, titles, most, unseen)
+        if rows.seen < 2:
+            raise DataError(
+                f"The training texts carry the labels {rows.labels[: rows.seen]}; two different ones are needed."
+            )
         self._model = _MODELS[self.config.kind].fit(rows, self.config, self.seed, on_epoch)
         self.labels = rows.labels
         return self
@@ -112,7 +120,7 @@ class BaselineClassifier:
             classifier = cls(config, document["seed"])
             classifier.labels = list(document["labels"])
             tensors = load_file(folder / WEIGHTS_FILE)
-            classifier._model = _MODELS[config.kind].restore(config, document, tensors, len(classifier.labels))
+            classifier._model = _MODELS[config.kind].restore(config, document, tensors, classifier.labels)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(
                 f"{folder} holds no readable baseline ({error}): a file is damaged, or {WEIGHTS_FILE} and "

@@ -19,22 +19,22 @@ __all__ = ["TrainingRows", "collect"]
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """Labelled rows first, then taxonomy titles in the rows' languages, then other taxonomy titles."""
+    """Labelled rows first, then taxonomy titles in the rows' languages, then other taxonomy titles, then titles, in the
+    rows' languages, of labels that no row carries."""
 
     texts: list[str]
     targets: "csr_matrix"
     """Shares of the labels, float32 of shape [rows, labels]; a row sums to 1."""
     labels: list[str]
-    """Codes in the order of the columns."""
+    """Codes in the order of the columns: those that rows carry first."""
     labelled: int
     """Number of labelled rows."""
     near: int
     """Number of taxonomy titles in the rows' languages."""
-
-    @property
-    def far(self) -> int:
-        """Number of the other taxonomy titles."""
-        return len(self.texts) - self.labelled - self.near
+    far: int
+    """Number of the other taxonomy titles."""
+    seen: int
+    """Number of labels that labelled rows carry."""
 
     def weights(self, title_weight: float) -> NDArray[np.float32]:
         """1 for labelled rows, `title_weight` for titles."""
@@ -49,10 +49,12 @@ def collect(
     languages: Sequence[str] | None,
     titles: Sequence[TitleRow],
     most_titles: int,
+    unseen: Collection[str] = (),
 ) -> TrainingRows:
     """Merge equal texts, and add the taxonomy titles whose label occurs.
 
-    Of the titles at most `most_titles` are taken: three quarters in the rows' languages, a quarter in others.
+    Of the titles at most `most_titles` are taken: three quarters in the rows' languages, a quarter in others. Of labels
+    that no row carries only those in `unseen` count, with at most as many titles again.
 
     Raises:
         DataError: a row without a label.
@@ -68,13 +70,17 @@ def collect(
     known = {code for shares in counts.values() for code in shares}
     spoken = {language.lower().split("-")[0] for language in languages or ()} - {UNKNOWN_LANGUAGE}  # "en-GB" is "en"
     near, far = _titles(titles, known, spoken, most_titles)
-    everything = [*counts.items(), *((text, {label: 1.0}) for text, label in (*near, *far))]
+    others = _titles(titles, set(unseen) - known, spoken, most_titles)[0]
+    everything = [*counts.items(), *((text, {label: 1.0}) for text, label in (*near, *far, *others))]
+    columns = [*sorted(known), *sorted({label for _, label in others})]
     return TrainingRows(
         texts=[text for text, _ in everything],
-        targets=_targets([shares for _, shares in everything], sorted(known)),
-        labels=sorted(known),
+        targets=_targets([shares for _, shares in everything], columns),
+        labels=columns,
         labelled=len(counts),
         near=len(near),
+        far=len(far),
+        seen=len(known),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from jobtuner.taxonomy import Taxonomy, ancestors
 
-__all__ = ["TitleRow", "taxonomy_rows"]
+__all__ = ["TitleRow", "taxonomy_rows", "unseen_labels"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -15,6 +15,18 @@ class TitleRow:
     text: str
     label: str
     language: str
+
+
+def unseen_labels(taxonomies: Iterable[Taxonomy], labels: Collection[str]) -> set[str]:
+    """Labels of the taxonomies that no training row carries, at the levels that the rows' labels are of.
+
+    Args:
+        taxonomies: one or more.
+        labels: codes that training rows carry.
+    """
+    levels = {len(ancestors(label)) for label in labels}
+    everything = {code for taxonomy in taxonomies for code in taxonomy.labels}
+    return {code for code in everything - set(labels) if len(ancestors(code)) in levels}
 
 
 def taxonomy_rows(taxonomies: Iterable[Taxonomy], labels: Collection[str]) -> list[TitleRow]:

@@ -71,10 +71,11 @@ class RegisteredModel:
     metrics: Mapping[str, float]
     temperature: float | None = None
     """None: the version was made by hand."""
-    language_temperatures: Mapping[str, float] = field(default_factory=dict)
     aliases: list[str] = field(default_factory=list)
     marks: Mapping[str, str] = field(default_factory=dict)
     """REPLACES, TAKEN_BACK, RESTORED, where they are set."""
+    language_temperatures: Mapping[str, float] = field(default_factory=dict)
+    """As in `Candidate`."""
 
 
 class Registry(Protocol):

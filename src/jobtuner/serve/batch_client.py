@@ -1,7 +1,7 @@
 """Questions of a batch to a gateway over HTTP."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobtuner.completions import CompletionsClient, RefusedError
@@ -24,15 +24,25 @@ def endpoint_model(client: CompletionsClient) -> str:
         raise client.wrong("its list of models is empty") from error
 
 
-def endpoint_ask(client: CompletionsClient, task: Task, *, top_k: int = 5, title_language: str | None = None) -> Ask:
-    """Ask about occupations or skills.
+def endpoint_ask(
+    client: CompletionsClient,
+    task: Task,
+    *,
+    top_k: int = 5,
+    title_language: str | None = None,
+    applicant: Mapping[str, Any] | None = None,
+) -> Ask:
+    """Ask about occupations or skills, or for letters.
 
     Args:
         client: the gateway's; may be used by several threads.
         task: which of them.
         top_k: codes an ad, for occupations.
         title_language: of the titles, for occupations; None: each ad's own.
+        applicant: who writes the letters of rows that name nobody.
     """
+    if task == "cover-letters":
+        return lambda rows: [_letter(client, row, applicant or {}) for row in rows]
 
     def ask(rows: Sequence[Row]) -> list[dict[str, Any]]:
         body: dict[str, Any] = {"ads": [_ad(row) for row in rows]}
@@ -55,6 +65,18 @@ def endpoint_ask(client: CompletionsClient, task: Task, *, top_k: int = 5, title
         return found
 
     return ask
+
+
+def _letter(client: CompletionsClient, row: Row, applicant: Mapping[str, Any]) -> dict[str, Any]:
+    body = {"ad": _ad(row), "applicant": dict(row.applicant or applicant), "stream": False}
+    try:
+        answer = client.request("POST", "/cover-letters", body)
+    except RefusedError as error:
+        raise RefusedError(_reason(str(error))) from error
+    try:
+        return {name: answer[name] for name in ("letter", "claims", "invented", "model")}
+    except (KeyError, TypeError) as error:
+        raise client.wrong("its answer about a letter has another form") from error
 
 
 def occupation_answer(result: dict[str, Any], model: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from jobtuner.errors import ConfigError, DataError
 
 __all__ = ["Columns", "Row", "Task", "count_rows", "file_kind", "read_rows", "write_answers"]
 
-Task = Literal["occupations", "skills"]
+Task = Literal["occupations", "skills", "cover-letters"]
 
 _KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 _GROUP = 5_000  # rows of a Parquet row group
@@ -31,6 +31,8 @@ class Columns:
     id: str | None = None
     """None: the number of the row."""
     language: str | None = None
+    applicant: str | None = None
+    """For cover letters: facts of who applies, a JSON object (in CSV as text); None: the rows have none."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Row:
     text: str = ""
     language: str | None = None
     reason: str = ""
+    applicant: Mapping[str, Any] | None = None
 
 
 def file_kind(path: Path) -> str:
@@ -91,7 +94,23 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
             yield Row(number, name, reason=f"no text in the column '{columns.text}'")
         else:
             known = isinstance(language, str) and len(language) == 2 and language.isascii() and language.islower()
-            yield Row(number, name, text, language if known and isinstance(language, str) else None)
+            facts = _facts(values.get(columns.applicant)) if columns.applicant else None
+            if isinstance(facts, str):
+                yield Row(number, name, reason=facts)
+            else:
+                yield Row(number, name, text, language if known and isinstance(language, str) else None, "", facts)
+
+
+def _facts(value: Any) -> Mapping[str, Any] | str:
+    """An applicant as an object, or why there is none."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return "the applicant is no JSON"
+    if not isinstance(value, dict):
+        return "the row names no applicant"
+    return {key: item for key, item in value.items() if item is not None}
 
 
 def _values(path: Path, columns: Columns) -> Iterator[Mapping[str, Any] | str]:
@@ -145,7 +164,7 @@ def _parquet(path: Path, columns: Columns) -> Iterator[Mapping[str, Any] | str]:
     with _told_as_data_error(path), ParquetFile(path) as file:
         names = file.schema_arrow.names
         _check_columns(path, names, columns)
-        wanted = {columns.text, columns.id, columns.language}
+        wanted = {columns.text, columns.id, columns.language, columns.applicant}
         for part in file.iter_batches(_GROUP, columns=[name for name in names if name in wanted]):
             yield from part.to_pylist()
 
@@ -162,7 +181,9 @@ def _told_as_data_error(path: Path) -> Iterator[None]:
 
 def _check_columns(path: Path, names: Iterable[str], columns: Columns) -> None:
     there = list(names)
-    missing = [name for name in (columns.text, columns.id, columns.language) if name and name not in there]
+    missing = [
+        name for name in (columns.text, columns.id, columns.language, columns.applicant) if name and name not in there
+    ]
     if missing:
         raise DataError(f"{path} has no column '{missing[0]}'; it has: {', '.join(there)[:500]}.")
 
@@ -221,8 +242,18 @@ def _schema(task: Task) -> Any:
 
     row: list[tuple[str, Any]] = [("row", pa.int64()), ("id", pa.string())]
     if task == "skills":
-        span = pa.struct([("text", pa.string()), ("start", pa.int64()), ("end", pa.int64())])
+        link = pa.struct([("id", pa.string()), ("label", pa.string()), ("similarity", pa.float64())])
+        span = pa.struct([("text", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("link", link)])
         return pa.schema([*row, ("skills", pa.list_(span)), ("model", pa.string())])
+    if task == "cover-letters":
+        claim = pa.struct(
+            [
+                *(("kind", pa.string()), ("text", pa.string()), ("start", pa.int64()), ("end", pa.int64())),
+                ("source", pa.string()),
+            ]
+        )
+        told = [("letter", pa.string()), ("claims", pa.list_(claim)), ("invented", pa.int64())]
+        return pa.schema([*row, *told, ("model", pa.string())])
     candidate = pa.struct([("code", pa.string()), ("title", pa.string()), ("probability", pa.float64())])
     return pa.schema(
         [

@@ -9,7 +9,7 @@ from jobtuner.errors import DataError
 from jobtuner.records import Message
 from jobtuner.tasks.grounding import Grounding, ground
 
-__all__ = ["LANGUAGES", "Applicant", "CoverLetterTask"]
+__all__ = ["LANGUAGES", "Applicant", "CoverLetterTask", "instruction"]
 
 LANGUAGES = {"da": "Danish", "de": "German", "en": "English", "es": "Spanish", "fr": "French"}
 """Languages that a letter may be asked for by name; others are asked for as "the ad's language"."""
@@ -92,7 +92,7 @@ class CoverLetterTask:
         data = {"applicant": applicant.to_json(), "ad": ad_text}
         written = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
         return [
-            {"role": "system", "content": _instruction(applicant) if system is None else system},
+            {"role": "system", "content": instruction(applicant.language) if system is None else system},
             {"role": "user", "content": written},
         ]
 
@@ -123,9 +123,10 @@ class CoverLetterTask:
         return ground(letter, ad_text, applicant.statements(), language)
 
 
-def _instruction(applicant: Applicant) -> str:
-    language = LANGUAGES.get(applicant.language, "the ad's language")
+def instruction(language: str) -> str:
+    """The task's own system message, for a letter in a language (ISO 639-1; any other text: the ad's)."""
+    named = LANGUAGES.get(language, "the ad's language")
     return (
-        f"Write a short cover letter in {language} for the applicant and the job ad in the JSON. State only what the "
+        f"Write a short cover letter in {named} for the applicant and the job ad in the JSON. State only what the "
         "applicant's facts and the ad say: no other employer, degree, skill or number."
     )

@@ -6,6 +6,7 @@ from jobtuner.chat_metrics import HEADLINES, measure_chats, pair_chats
 from jobtuner.chat_scores import score_answers
 from jobtuner.errors import DataError
 from jobtuner.records import ChatAnswer, ChatExample
+from jobtuner.skill_links import SkillConcept, SkillLinker
 from jobtuner.tasks import SkillsTask
 
 AD = "Python, SQL and project management. More SQL."
@@ -94,3 +95,15 @@ def test_every_task_has_a_headline_that_is_measured() -> None:
         assert found["headline"] == headline and headline in found
     with pytest.raises(DataError, match="no answers"):
         measure_chats("skills", [], 1)
+
+
+def test_linked_skills_are_compared_by_concept() -> None:
+    concepts = [SkillConcept("u1", "Python (computer programming)"), SkillConcept("u2", "SQL", ("structured query",))]
+    linker = SkillLinker([*concepts, SkillConcept("u3", "manage projects", ("project management",))])
+    row = ChatExample("r", AD, {"spans": SPANS}, "", "en", "c")
+    answers = ['["Python", "structured query", "Excel", "cooking"]', "[]"]
+    scored = [score_answers("skills", [row], [answer], linker)[0] for answer in answers]
+    counts = [tuple(item.scores[f"links_{name}"] for name in ("found", "wanted", "right")) for item in scored]
+    assert counts == [(2.0, 3.0, 2.0), (0.0, 3.0, 0.0)]  # cooking and Excel have no concept, and cost nothing
+    assert measure_chats("skills", scored[:1], 1)["linked_f1"] == pytest.approx(4 / 5)
+    assert "linked_f1" not in _metrics("[]")

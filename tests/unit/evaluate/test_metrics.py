@@ -202,7 +202,7 @@ def test_refuses_what_it_cannot_measure() -> None:
 
 def test_rows_with_several_right_codes() -> None:
     labels = ["1111", "2221", "2222", "9112"]
-    rows = logs(np.array([[0.1, 0.2, 0.6, 0.1], [0.5, 0.3, 0.1, 0.1], [0.4, 0.3, 0.2, 0.1]]))
+    rows = logs([[0.1, 0.2, 0.6, 0.1], [0.5, 0.3, 0.1, 0.1], [0.4, 0.3, 0.2, 0.1]])
     accepted = [["2222"], [], ["2222", "5120"]]  # 5120 is no label of the model: it is never found, and counts
     found = occupation_metrics(rows, labels, Truth(["2221", "9112", "2221"], ["en"] * 3, accepted), 2)
     assert (found["several_n"], found["codes_n"]) == (2, 6)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from jobtuner.cascade import BASELINE_FOLDER, CascadeSettings
 from jobtuner.config import Config, EvaluateConfig
@@ -171,6 +172,20 @@ def test_any_of_several_right_codes_is_a_right_answer(tmp_path: Path) -> None:
     told = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "Per source" in told and "2 ads have several right codes" in told
     assert report.mcnemar_p < 0.001  # 30 ads, the two among them, on which the baseline alone is wrong
+
+
+def test_costs_are_told_where_prices_are_known(world: World) -> None:
+    world.evaluate("free", config())
+    assert "cost_per_thousand" not in json.loads((world.folder / "free" / "metrics.json").read_text())["cascade"]
+    world.evaluate("priced", config(baseline_price=0.01, model_price=2.0))
+    found = json.loads((world.folder / "priced" / "metrics.json").read_text(encoding="utf-8"))["cascade"]
+    costs, saved = found["cost_per_thousand"], found["point"]["coverage"]
+    assert (costs["model"], costs["baseline"]) == pytest.approx((2.0, 0.01))
+    assert costs["cascade"] == pytest.approx((0.01 if saved else 0.0) + 2.0 * (1 - saved))
+    assert found["cost_curve"][0] == [0.0, 2.0] and found["cost_curve"][-1] == pytest.approx([1.0, 0.01])
+    assert "cost of 1,000 ads" in (world.folder / "priced" / "report.md").read_text(encoding="utf-8")
+    with pytest.raises(ValidationError, match="go together"):
+        config(model_price=2.0)
 
 
 def test_scores_in_batches_of_the_configured_size(world: World) -> None:

@@ -5,13 +5,16 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobtuner.prediction_log.writer import LogSettings, PredictionLog
 from jobtuner.records import Message
 from jobtuner.serve.gateway import Texts, create_app
 from jobtuner.serve.keys import KeyRing
 from jobtuner.serve.page.mount import add_page
+from tests.unit.prediction_log.samples import answer
 from tests.unit.serve.fakes import TAXONOMY, WORDS, KeywordClassifier
 
 if TYPE_CHECKING:
@@ -38,16 +41,18 @@ class KeywordWriter:
             yield word
 
 
-def gateway(*, keys: Path | None = None, texts: bool = True) -> "FastAPI":
+def gateway(*, keys: Path | None = None, texts: bool = True, review: str | None = None) -> "FastAPI":
     """The gateway with its page.
 
     Args:
         keys: file of API keys.
+        review: prediction log that the page shows.
         texts: whether it offers skills and letters too.
     """
     ring = None if keys is None else KeyRing(keys)
     writer = KeywordWriter()
-    app = create_app(KeywordClassifier(), keys=ring, texts=Texts(skills=writer, letters=writer) if texts else None)
+    offered = Texts(skills=writer, letters=writer) if texts else None
+    app = create_app(KeywordClassifier(), keys=ring, texts=offered, review=review)
     add_page(app, TAXONOMY, keys=ring is not None)
     return app
 
@@ -60,7 +65,11 @@ def main(address: Path, keys: Path | None) -> None:
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    app = gateway(keys=keys)
+    log = PredictionLog(str(address.with_suffix(".log")), LogSettings(keep_text=True))
+    top = [("5120", 0.4), ("2221", 0.3)]
+    log.offer([answer(n, label="5120", probability=0.1 + n / 20, top=top, time=datetime.now(UTC)) for n in range(8)])
+    log.close()
+    app = gateway(keys=keys, review=str(address.with_suffix(".log")))
     listener.listen()
     temporary = address.with_suffix(".part")
     temporary.write_text(f"http://127.0.0.1:{listener.getsockname()[1]}", encoding="utf-8")

@@ -1,5 +1,6 @@
 """The page in a real browser: pressed, typed into, and listened to where it calls."""
 
+import csv
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from jobtuner.serve.keys import add_key
 from tests.browser import CHROMIUM, Browser
+from tests.unit.serve.conftest import wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -93,7 +95,7 @@ def test_a_keyboard_is_enough(url: str) -> None:
             if names[-1] == "Name the occupation":
                 browser.press("Enter")
                 break
-        order = [name for name in names if name not in {"Occupation", "Cover letter"}]
+        order = [name for name in names if name not in {"Occupation", "Cover letter", "Review"}]
         assert order == [
             "TEXTAREA",
             "English",
@@ -181,6 +183,30 @@ def test_a_letter_is_streamed_marked_and_can_be_copied(url: str) -> None:
         assert browser.value("navigator.clipboard.readText()") == browser.value(
             "document.querySelector('#letter .jt-letter').innerText"
         )
+
+
+def test_answers_are_corrected_one_after_another_and_taken_away(url: str, tmp_path: Path) -> None:
+    with Browser() as browser:
+        browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+        browser.open(url)
+        browser.until(READY)
+        browser.click("Review")
+        browser.click("Load the queue")
+        browser.until("document.querySelector('#review .jt-eyebrow')")
+        assert "1 of 8" in browser.value("document.querySelector('#review .jt-eyebrow').innerText")
+        browser.until("document.querySelector('#right-code input').value.includes('5120')")
+        browser.click("Save and next")
+        browser.until("document.querySelector('#review .jt-eyebrow').innerText.includes('2 of 8')")
+        browser.click("Skip")
+        browser.until("document.querySelector('#review .jt-eyebrow').innerText.includes('3 of 8')")
+        browser.click("Download the table (CSV)")
+        table = tmp_path / "review.csv"
+        wait_until(table.exists, 20)
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        assert [row["label"] for row in rows] == ["5120", *[""] * 7]
+        assert rows[0]["text"].startswith("Nurse wanted")
+        assert browser.complaints == []
 
 
 def test_a_key_is_asked_for_and_kept_for_the_tab_alone(tmp_path: Path) -> None:

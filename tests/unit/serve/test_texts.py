@@ -5,18 +5,24 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import pyarrow.parquet as pq
 import pytest
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
-from jobtuner.completions import KEY_VARIABLE
+from jobtuner.cli import app as cli
+from jobtuner.completions import KEY_VARIABLE, RefusedError
 from jobtuner.config import CleanConfig
 from jobtuner.errors import ConfigError, DeployError
 from jobtuner.models import load_tokenizer
 from jobtuner.scoring import InferenceSettings
 from jobtuner.serve.assembly import Offer, build
 from jobtuner.serve.backend import Endpoint
+from jobtuner.serve.batch import BatchJob, run_batch
+from jobtuner.serve.batch_client import endpoint_ask
+from jobtuner.serve.batch_files import Columns
 from jobtuner.tasks import chat_prompt_hash, get_chat_task
 from tests.conftest import Standin
 from tests.unit.serve import fakes
@@ -132,6 +138,55 @@ def test_a_letter_as_a_whole_and_with_another_instruction(client: TestClient, se
     sent = server.requests[0][2]
     assert sent["messages"][0] == {"role": "system", "content": "Be brief."}
     assert sent["max_tokens"] == 50
+
+
+class Through:
+    """A batch's client whose gateway is in this process."""
+
+    def __init__(self, client: TestClient) -> None:
+        self._client = client
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        response = self._client.request(method, f"/v1{path}", json=body)
+        if response.status_code == 422:
+            raise RefusedError(f"422: {response.text}")
+        assert response.status_code == 200, response.text
+        return response.json()
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_batch_of_letters(client: TestClient, tmp_path: Path, together: bool) -> None:
+    """By one person, or each by who its row names; a row that names nobody is a reject."""
+    source = tmp_path / "in.jsonl"
+    rows: list[dict[str, Any]] = [{"text": AD, "who": APPLICANT}, {"text": AD, "who": {"name": ""}}, {"text": AD}]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    columns = Columns(applicant=None if together else "who")
+    job = BatchJob(source, tmp_path / "out.parquet", "cover-letters", columns, ads_per_request=1)
+    ask = endpoint_ask(cast("Any", Through(client)), "cover-letters", applicant=APPLICANT if together else None)
+    summary = run_batch(job, ask)
+    found = pq.read_table(job.target).to_pylist()
+    assert [row["row"] for row in found] == ([0, 1, 2] if together else [0])
+    assert summary.answered == len(found)
+    assert found[0]["letter"] == LETTER
+    assert found[0]["invented"] == sum(not claim["source"] for claim in found[0]["claims"]) >= 1
+    rejects = [json.loads(line) for line in job.rejects.read_text("utf-8").splitlines()]
+    assert [row["row"] for row in rejects] == ([] if together else [1, 2])
+    assert together or rejects[1]["reason"] == "the row names no applicant"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--task", "cover-letters"], "give --applicant FILE"),
+        (["--task", "skills", "--applicant-column", "who"], "would have no effect"),
+        (["--task", "cover-letters", "--applicant", "nowhere.json"], "a JSON object is needed"),
+        (["--task", "letters"], "cover-letters are accepted"),
+    ],
+)
+def test_a_batch_that_cannot_begin_says_why(tmp_path: Path, options: list[str], told: str) -> None:
+    done = CliRunner().invoke(cli, ["batch", "in.jsonl", "out.jsonl", "--endpoint", "http://127.0.0.1:9", *options])
+    assert done.exit_code != 0
+    assert told in " ".join(done.output.split())
 
 
 def test_a_letter_that_breaks_off_says_so(client: TestClient, server: TextServer) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from jobtuner.errors import DataError
 from jobtuner.tasks import Applicant, CoverLetterTask
+from jobtuner.tasks.grounding import ground
 
 TASK = CoverLetterTask()
 AD = "Nordlys Clinic ApS is looking for a night nurse. You dress wounds and plan shifts. 37 hours a week."
@@ -59,6 +60,23 @@ def test_a_letter_that_keeps_to_the_facts_is_grounded() -> None:
 def test_inventions_are_found_where_they_stand(letter: str, language: str, invented: list[tuple[str, str]]) -> None:
     assert _invented(letter, language) == invented
     assert set(invented) <= set(_invented(letter, None))
+
+
+@pytest.mark.parametrize(
+    ("letter", "name"),
+    [
+        ("I worked at Harbour Clinic. I like it.", "Harbour Clinic"),
+        ("I worked at Harbour Clinic.I like it.", "Harbour Clinic"),
+        ("I worked for years at Acme\n\nAda Moreno", "Acme"),
+        ("I worked at Acme\nAda Moreno", "Acme"),
+        ("I worked at St. Mary Hospital. Then I left.", "St. Mary Hospital"),
+        ("I worked at Booking.com for years.", "Booking.com"),
+        ("I worked at Levante S.A. Then I left.", "Levante S.A."),
+    ],
+)
+def test_a_name_ends_with_its_sentence_and_its_line(letter: str, name: str) -> None:
+    claims = [claim.text for claim in ground(letter, "", [], "en").claims if claim.kind == "employer"]
+    assert claims == [name]
 
 
 def test_numbers_are_compared_by_value() -> None:

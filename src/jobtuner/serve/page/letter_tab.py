@@ -11,12 +11,12 @@ from jobtuner.serve.page.examples import name as named
 from jobtuner.serve.page.occupation_tab import NO_AD
 from jobtuner.serve.schemas import MAX_CHARS
 from jobtuner.serve.text import tidy
-from jobtuner.tasks.cover_letter import LANGUAGES
+from jobtuner.tasks.cover_letter import LANGUAGES, instruction
 
 if TYPE_CHECKING:
     import gradio as gr
 
-__all__ = ["LETTERS", "LetterForm", "letter_tab", "written"]
+__all__ = ["LETTERS", "LetterForm", "letter_tab", "told_in", "written"]
 
 LETTERS = "/v1/cover-letters"
 
@@ -74,11 +74,12 @@ def letter_tab(gateway: Gateway, key: "gr.Textbox") -> None:
             language = gr.Dropdown(languages, value="", label="Language of the letter", filterable=False)
             with gr.Accordion("System message", open=False):
                 system = gr.Textbox(
-                    "",
+                    instruction(""),
                     label="What the model is told before your facts",
-                    info="Empty: its own instruction, in the letter's language.",
-                    lines=3,
+                    info="The instruction that it was trained with. Emptied, it comes back.",
+                    lines=4,
                     max_length=2000,
+                    elem_id="system",
                 )
             write = gr.Button("Write the letter", variant="primary", elem_id="write")
         with gr.Column(scale=6, min_width=320):
@@ -89,6 +90,7 @@ def letter_tab(gateway: Gateway, key: "gr.Textbox") -> None:
         async for shown in written(gateway, form, secret or ""):
             yield shown
 
+    language.change(told_in, [language, system], system, api_visibility="private", show_progress="hidden")
     inputs = [key, ad, name, role, company, skills, reasons, experience, language, system]
     write.click(compose, inputs, letter, api_visibility="private", show_progress="hidden")
 
@@ -110,7 +112,7 @@ class LetterForm:
     language: str = ""
     """ISO 639-1 code of the letter; empty: the ad's."""
     system: str = ""
-    """What the model is told in place of its own instruction; empty: that."""
+    """What the model is told; its own instruction where empty."""
 
     def request(self) -> dict[str, Any]:
         """The body for the gateway."""
@@ -123,8 +125,18 @@ class LetterForm:
             "experience": _items(self.experience, r"\n"),
             "language": self.language,
         }
-        told = {"system": self.system.strip()} if self.system.strip() else {}
+        system = self.system.strip()
+        told = {} if _is_own(system) else {"system": system}
         return {"ad": {"text": tidy(self.ad)}, "applicant": applicant, "stream": True, **told}
+
+
+def told_in(language: str | None, system: str | None) -> str:
+    """The system message when another language was chosen: the task's own in it, unless the person has changed it."""
+    return instruction(language or "") if _is_own((system or "").strip()) else system or ""
+
+
+def _is_own(system: str) -> bool:
+    return system in {"", *(instruction(code) for code in ("", *LANGUAGES))}
 
 
 def _items(text: str, between: str) -> list[str]:

@@ -6,6 +6,7 @@ others go on to the gateway, which does not know them.
 
 import logging
 import re
+import threading
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -71,6 +72,7 @@ def add_page(app: "FastAPI", taxonomy: "Taxonomy", *, keys: bool) -> None:
 
     from jobtuner.serve.page.blocks import build
     from jobtuner.serve.page.client import Gateway
+    from jobtuner.serve.page.occupation_tab import language_of
     from jobtuner.serve.page.theme import look
 
     offered = frozenset(app.openapi()["paths"])
@@ -94,6 +96,8 @@ def add_page(app: "FastAPI", taxonomy: "Taxonomy", *, keys: bool) -> None:
 
     @asynccontextmanager
     async def both(whole: "FastAPI") -> AsyncIterator[Any]:
+        # The first visitor shall not wait for the words of two dozen languages, some seconds and 0.5 GB of them.
+        threading.Thread(target=language_of, args=("a", tuple(taxonomy.languages)), daemon=True).start()
         async with before(whole) as state, page.router.lifespan_context(page):
             yield state
 

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobtuner.display import guess_language
+from jobtuner.errors import DataError
+from jobtuner.languages import language_finder
+from jobtuner.records import UNKNOWN_LANGUAGE
 from jobtuner.serve.page import render
 from jobtuner.serve.page.client import Gateway, RefusedError
 from jobtuner.serve.page.examples import examples, name
@@ -15,7 +18,7 @@ from jobtuner.serve.text import tidy
 if TYPE_CHECKING:
     import gradio as gr
 
-__all__ = ["NO_AD", "classified", "occupation_tab"]
+__all__ = ["NO_AD", "classified", "language_of", "occupation_tab"]
 
 NO_AD = "There is no ad yet. Paste one, type a title, or try an example."
 
@@ -57,7 +60,10 @@ def occupation_tab(gateway: Gateway, offered: frozenset[str], languages: Sequenc
 
     # None is what a field holds for clients that send nothing.
     async def classify(text: str | None, wanted: str | None, secret: str | None) -> str:
-        return await classified(gateway, text or "", wanted or "", secret or "", with_skills=_SKILLS in offered)
+        spoken = await asyncio.to_thread(language_of, text or "", tuple(languages))
+        return await classified(
+            gateway, text or "", wanted or "", secret or "", spoken=spoken, with_skills=_SKILLS in offered
+        )
 
     async def again(text: str | None, wanted: str | None, secret: str | None) -> str:
         return await classify(text, wanted, secret) if (text or "").strip() else render.welcome(_HINT)
@@ -70,7 +76,19 @@ def occupation_tab(gateway: Gateway, offered: frozenset[str], languages: Sequenc
         filled.then(classify, **event)
 
 
-async def classified(gateway: Gateway, text: str, language: str, key: str, *, with_skills: bool) -> str:
+def language_of(text: str, languages: tuple[str, ...]) -> str:
+    """ISO 639-1 code of a text's language, among those of the taxonomy's titles; English where nothing tells.
+
+    By lingua where it is installed and knows all of them, else by the text's most frequent words.
+    """
+    try:
+        found = language_finder(languages).find(text)
+    except DataError:
+        return guess_language(text)
+    return "en" if found == UNKNOWN_LANGUAGE else found
+
+
+async def classified(gateway: Gateway, text: str, language: str, key: str, *, spoken: str, with_skills: bool) -> str:
     """The answer for one ad as HTML. Where the skills alone fail, the occupation stands.
 
     Args:
@@ -78,12 +96,12 @@ async def classified(gateway: Gateway, text: str, language: str, key: str, *, wi
         text: the ad.
         language: of the titles; empty: the ad's.
         key: API key; empty: none.
+        spoken: language of the ad, ISO 639-1.
         with_skills: whether to ask for the skills too.
     """
     text = tidy(text)
     if not text:
         return render.problem(NO_AD)
-    spoken = guess_language(text)
     body = {"ads": [{"text": text, "language": spoken}]}
     wanted = {"title_language": language} if language else {}
     asked = [gateway.post(_OCCUPATIONS, {**body, **wanted}, key)]
@@ -101,7 +119,7 @@ async def classified(gateway: Gateway, text: str, language: str, key: str, *, wi
 
 def _note(spoken: str, titles: str) -> str:
     fallback = "" if titles == "en" else ", or English where there is none"
-    return f"Language of the ad, by its words: {name(spoken)}. Titles: {name(titles)}{fallback}."
+    return f"Language of the ad, by its letters and words: {name(spoken)}. Titles: {name(titles)}{fallback}."
 
 
 def _skills(text: str, found: dict[str, Any]) -> str:

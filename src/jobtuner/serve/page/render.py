@@ -108,11 +108,13 @@ def skills(text: str, spans: Sequence[Mapping[str, Any]]) -> str:
 
     Args:
         text: the ad as it was sent.
-        spans: `start` and `end` in characters of the ad.
+        spans: `start` and `end` in characters of the ad, and `link`: the concept of the skill, or None.
     """
     pieces = list(_pieces(text, [Mark(span["start"], span["end"]) for span in spans]))
     names = list(dict.fromkeys(piece.text for piece in pieces if piece.kind is not None))
-    return _part("skills", pieces, names)
+    links = {text[span["start"] : span["end"]]: link["label"] for span in spans if (link := span.get("link"))}
+    told = {name: links[name] for name in names if name in links and links[name].casefold() != name.casefold()}
+    return _part("skills", pieces, names, told)
 
 
 def letter(text: str, claims: Sequence[Mapping[str, Any]]) -> str:
