@@ -13,7 +13,7 @@ from jobtuner.markup import html_to_text
 from jobtuner.names import mask_names
 from jobtuner.orders import without_orders
 from jobtuner.personal_data import mask_personal_data
-from jobtuner.visible import drop_invisible, drop_unreadable
+from jobtuner.visible import drop_invisible, drop_unreadable, rare_characters
 
 __all__ = [
     "Cleaned",
@@ -105,7 +105,7 @@ def _is_usual(text: str) -> bool:
     Every pattern of ftfy's `badness` needs two characters beyond ASCII side by side of which one is no small letter,
     or one of ÂÃŒœ, or a control character. All characters that pass here are composed and visible.
     """
-    odd = set(_rare(text)) - _USUAL
+    odd = set(rare_characters(text)) - _USUAL
     return odd <= _LONE and all(_stands_alone(char, text) for char in odd)
 
 
@@ -117,14 +117,6 @@ def _stands_alone(char: str, text: str) -> bool:
             return False
         place = text.find(char, place + 1)
     return True
-
-
-_PLAIN_BYTES = bytes([10, *range(32, 127)])
-
-
-def _rare(text: str) -> str:
-    """The characters of a text that are neither printable ASCII nor a line feed; at a tenth of a pattern's price."""
-    return text.encode("utf-8", "surrogatepass").translate(None, _PLAIN_BYTES).decode("utf-8", "surrogatepass")
 
 
 def normalise_space(text: str) -> str:
@@ -139,7 +131,7 @@ def _has_normal_space(text: str) -> bool:
     """Whether `normalise_space` has nothing to do but at the ends: no space beside another or a line's end, or rare."""
     if "  " in text or " \n" in text or "\n " in text or "\n\n\n" in text:
         return False
-    rare = _rare(text)
+    rare = rare_characters(text)
     return not rare or rare.split() == [rare]
 
 
