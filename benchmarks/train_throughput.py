@@ -16,6 +16,7 @@ the same validation rows.
     .venv/bin/python benchmarks/train_throughput.py                         # generated ads
     .venv/bin/python benchmarks/train_throughput.py TITLES.jsonl.gz --text title --label isco08
     .venv/bin/python benchmarks/train_throughput.py --gpu                   # Qwen2.5-7B's shape, random weights
+    .venv/bin/python benchmarks/train_throughput.py --gpu --tiny            # the same on a small shape, on a CPU too
 """
 
 import argparse
@@ -40,6 +41,7 @@ from trl import SFTConfig, SFTTrainer
 from jobtuner.config import Config, TrainingConfig, load_config
 from jobtuner.models import load_quantized, load_tokenizer
 from jobtuner.prepare.synthesize import generate_ads
+from jobtuner.standin_tokenizer import train_tokenizer
 from jobtuner.tasks import PromptEncoder, get_task
 from jobtuner.taxonomy import Occupation, Taxonomy
 from jobtuner.train.batches import StepBatches, answer_metrics
@@ -47,11 +49,12 @@ from jobtuner.train.lora import add_adapter
 from jobtuner.train.order import EpochOrder
 from jobtuner.train.packing import packed_attention
 from jobtuner.train.shapes import SHAPES, Shape
-from jobtuner.train.standin import Corpus, build_standin, train_tokenizer
+from jobtuner.train.standin import Corpus, build_standin
 from jobtuner.train.trainer import fine_tune
 
 Rows = list[dict[str, list[int]]]
 STEP_ROWS = 8
+TINY = Shape(640, 64, 128, 2, 2, 1, tied=False)
 
 
 @dataclass(frozen=True)
@@ -357,20 +360,28 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pretrain-tokens", type=int, default=200_000)
     parser.add_argument("--gpu", action="store_true", help="Qwen2.5-7B's shape, NF4, LoRA r 16, on the GPU")
+    parser.add_argument("--tiny", action="store_true", help="with --gpu: a shape of 0.2 M parameters, 16 rows, 1 round")
     parser.add_argument("--length", type=int, default=2048, help="with --gpu: tokens a pack")
     parser.add_argument("--peak-flops", type=float, help="dense bfloat16 FLOP/s for the MFU; with --gpu: measured")
     arguments = parser.parse_args(given)
+    if arguments.tiny and not arguments.gpu:
+        parser.error("--tiny needs --gpu: it tries that measurement out.")
+    cuda = torch.cuda.is_available()
+    if arguments.gpu and not (cuda or arguments.tiny):
+        parser.error("--gpu needs a CUDA device, and there is none; --gpu --tiny runs here.")
+    if arguments.tiny:
+        arguments.rows, arguments.rounds, arguments.length = arguments.rows or 16, 1, min(arguments.length, 64)
     arguments.rows = arguments.rows or (256 if arguments.gpu else 4000)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "model"
-        setting = (
-            gpu_setting(arguments, folder, SHAPES["qwen2.5-7b"]) if arguments.gpu else cpu_setting(arguments, folder)
-        )
+        shape = TINY if arguments.tiny else SHAPES["qwen2.5-7b"]
+        setting = gpu_setting(arguments, folder, shape, cuda) if arguments.gpu else cpu_setting(arguments, folder)
         results = compare(setting, arguments.rounds, Path(name) / "scratch")
         peak = arguments.peak_flops
         if arguments.gpu and peak is None:
-            peak = matmul_flops("cuda")
-            print(f"measured ceiling: {peak / 1e12:.0f} TFLOP/s, bfloat16 matrix product of 8192 x 8192 x 8192")
+            size = 8192 if cuda else 512
+            peak = matmul_flops("cuda" if cuda else "cpu", size)
+            print(f"measured ceiling: {peak / 1e12:.3g} TFLOP/s, bfloat16 matrix product of {size} x {size} x {size}")
         report(setting, results, peak)
 
 

@@ -61,6 +61,7 @@ RUN python -m pip uninstall --yes pip setuptools wheel && \
 COPY --from=build /opt/jobtuner /opt/jobtuner
 # Whatever is written goes below /tmp, the one place that a read-only container has.
 ENV PATH=/opt/jobtuner/bin:$PATH \
+    JOBTUNER_GIT_COMMIT=${REVISION} \
     HOME=/tmp \
     HF_HOME=/tmp/huggingface \
     JOBTUNER_HOME=/tmp/outputs \

@@ -13,6 +13,7 @@ from pipelines.batch import build_batch
 from pipelines.monitoring import build_monitoring
 from pipelines.resources import CPU_NODES, Nodes
 from pipelines.training import build_pipeline
+from pipelines.tuning import build_tuning
 
 __all__ = ["PIPELINES", "Format", "compile_pipeline", "pipeline_yaml"]
 
@@ -23,7 +24,7 @@ in the Kubernetes API (`--pipelineStore=kubernetes`)."""
 _DIGEST_CHARS = 8
 
 PIPELINES: Mapping[str, Callable[[Nodes], Any]] = MappingProxyType(
-    {"training": build_pipeline, "monitoring": build_monitoring, "batch": build_batch}
+    {"training": build_pipeline, "monitoring": build_monitoring, "batch": build_batch, "tuning": build_tuning}
 )
 """Name on the command line to what builds it."""
 

@@ -8,11 +8,12 @@ from functools import lru_cache
 import ftfy
 
 from jobtuner.config import CleanConfig
+from jobtuner.job_parts import job_parts
 from jobtuner.markup import html_to_text
-from jobtuner.names import name_masker
+from jobtuner.names import mask_names
 from jobtuner.orders import without_orders
 from jobtuner.personal_data import mask_personal_data
-from jobtuner.visible import drop_invisible, drop_unreadable
+from jobtuner.visible import drop_invisible, drop_unreadable, rare_characters
 
 __all__ = [
     "Cleaned",
@@ -56,8 +57,10 @@ def clean_text(text: str, config: CleanConfig) -> Cleaned:
     if config.personal_data:
         plain, masked = mask_personal_data(plain)
     if config.names is not None:
-        plain, count = name_masker(config.names).mask(plain)
+        plain, count = mask_names(plain, config.names)
         masked = masked | ({"NAME": count} if count else {})
+    if config.job_parts is not None:
+        plain = job_parts(plain, config.job_parts)
     short = cut_at_word(plain, config.max_chars)
     return Cleaned(short, masked, was_html, was_cut=short != plain, orders=orders)
 
@@ -90,9 +93,8 @@ def repair_encoding(text: str) -> str:
     return unicodedata.normalize("NFC", drop_invisible("".join(lines)))
 
 
-_LETTERS = "".join(chr(code) for code in range(0xDF, 0x180) if chr(code).islower() and chr(code) != "œ")
+_USUAL = frozenset(chr(code) for code in (9, *range(0xDF, 0x180)) if code == 9 or chr(code).islower()) - {"œ"}
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
-_NOT_PLAIN = re.compile(f"[^\\t\\n -~{_LETTERS}]")
 _LONE = frozenset(chr(code) for code in (*range(0xA0, 0x180), *range(0x2010, 0x2028), *range(0x2030, 0x205F), 0x20AC))
 _LONE -= frozenset("\u00adÂÃŒœ")
 
@@ -103,17 +105,34 @@ def _is_usual(text: str) -> bool:
     Every pattern of ftfy's `badness` needs two characters beyond ASCII side by side of which one is no small letter,
     or one of ÂÃŒœ, or a control character. All characters that pass here are composed and visible.
     """
-    for match in _NOT_PLAIN.finditer(text):
-        place = match.start()
-        if match[0] not in _LONE or not (text[max(0, place - 1) : place] + text[place + 1 : place + 2]).isascii():
+    odd = set(rare_characters(text)) - _USUAL
+    return odd <= _LONE and all(_stands_alone(char, text) for char in odd)
+
+
+def _stands_alone(char: str, text: str) -> bool:
+    """Whether the neighbours of a character are plain, wherever it stands."""
+    place = text.find(char)
+    while place >= 0:
+        if not (text[max(0, place - 1) : place] + text[place + 1 : place + 2]).isascii():
             return False
+        place = text.find(char, place + 1)
     return True
 
 
 def normalise_space(text: str) -> str:
     """One space between words, no space at the ends of lines, at most one empty line in a row."""
+    if _has_normal_space(text):
+        return text.strip()
     lines = [" ".join(line.split()) for line in text.splitlines()]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def _has_normal_space(text: str) -> bool:
+    """Whether `normalise_space` has nothing to do but at the ends: no space beside another or a line's end, or rare."""
+    if "  " in text or " \n" in text or "\n " in text or "\n\n\n" in text:
+        return False
+    rare = rare_characters(text)
+    return not rare or rare.split() == [rare]
 
 
 def line_key(line: str) -> str:
@@ -137,9 +156,12 @@ def drop_lines(text: str, repeated: bool, boilerplate: frozenset[str] = frozense
     """
     if "\n" not in text and not boilerplate:
         return text
+    lines = text.split("\n")
+    if not boilerplate and len(set(lines)) == len(lines):
+        return text
     seen: set[str] = set()
     kept = []
-    for line in text.split("\n"):
+    for line in lines:
         if boilerplate and line and line_key(line) in boilerplate:
             continue
         if repeated and len(line) >= _SHORTEST_REPEAT:

@@ -31,7 +31,8 @@ class LanguageFinder:
 
     def find(self, text: str) -> str:
         """The likeliest language by the beginning of a text, or UNKNOWN_LANGUAGE where nothing in it tells."""
-        found = self._detector.detect_language_of(text[:_LOOKED_AT])
+        start = text[:_LOOKED_AT].encode("utf-8", "replace").decode("utf-8")  # lone surrogates have no UTF-8
+        found = self._detector.detect_language_of(start)
         if found is None:
             return UNKNOWN_LANGUAGE
         code: str = found.iso_code_639_1.name.lower()
@@ -49,8 +50,8 @@ def _detector(languages: Sequence[str]) -> "LanguageDetector":
         from lingua import Language, LanguageDetectorBuilder
     except ImportError as error:
         raise DataError(
-            "Finding languages (data.detect_language) needs lingua: pip install lingua-language-detector. Or set it to "
-            "never, and name the column of the language: data.columns.language."
+            "Finding languages (data.detect_language, --log-languages) needs lingua: pip install "
+            "lingua-language-detector. Or do without, and name the language of each ad: data.columns.language."
         ) from error
     known: dict[str, list[Language]] = {}
     for language in Language.all():
@@ -59,6 +60,6 @@ def _detector(languages: Sequence[str]) -> "LanguageDetector":
     unknown = [code for code in languages if code not in known]
     if unknown or len(set(languages)) < 2:
         wrong = f"not known are {', '.join(unknown)}" if unknown else "two are needed at least"
-        raise DataError(f"data.languages: {wrong}; known are {', '.join(sorted(known))}.")
+        raise DataError(f"Languages to choose from: {wrong}; known are {', '.join(sorted(known))}.")
     chosen = [language for code in languages for language in known[code]]
     return LanguageDetectorBuilder.from_languages(*chosen).build()

@@ -1,19 +1,21 @@
 """HTML to the text that a reader of the page would see: no tags, no scripts, nothing that is hidden."""
 
+import html
 import re
 from collections import Counter
 from html.parser import HTMLParser
 
 __all__ = ["html_to_text"]
 
-_BLOCK_TAG = re.compile(
-    r"address|article|aside|blockquote|body|br|center|dd|div|dl|dt|fieldset|figure|footer|form|h[1-6]|head|header|hr|html|li|"
-    r"main|nav|ol|p|pre|section|table|tbody|tfoot|thead|title|tr|ul"
+_BLOCK = (
+    "address article aside blockquote body br center dd div dl dt fieldset figure footer form h1 h2 h3 h4 h5 h6 head "
+    "header hr html li main nav ol p pre section table tbody tfoot thead title tr ul"
 )
-_INLINE_TAG = re.compile(
-    r"a|abbr|b|big|button|caption|cite|code|del|em|font|i|img|input|ins|label|link|mark|meta|o:p|option|q|s|script|select|small|"
-    r"span|strike|strong|style|sub|sup|td|th|time|tt|u|var"
+_INLINE = (
+    "a abbr b big button caption cite code del em font i img input ins label link mark meta o:p option q s script "
+    "select small span strike strong style sub sup td th time tt u var"
 )
+_BLOCK_TAGS, _INLINE_TAGS = frozenset(_BLOCK.split()), frozenset(_INLINE.split())
 _VOID_TAGS = frozenset({"br", "hr", "img", "input", "link", "meta"})
 _UNSEEN_TAGS = frozenset({"script", "style"})
 _UNSEEN_IF_CLOSED = frozenset({"iframe", "noscript", "object", "svg", "template"})
@@ -48,12 +50,12 @@ class _TextCollector(HTMLParser):
         """Of the open elements; counted, since a page of strangers may open thousands."""
 
     def handle_starttag(self, tag: str, attrs: _Attributes) -> None:
-        known = _BLOCK_TAG.fullmatch(tag) or _INLINE_TAG.fullmatch(tag) or tag in _UNSEEN_IF_CLOSED & self._closed
+        known = tag in _BLOCK_TAGS or tag in _INLINE_TAGS or tag in _UNSEEN_IF_CLOSED & self._closed
         if known and tag not in _VOID_TAGS:
             self._enter(tag, attrs)
         if self._unseen:
             return
-        if _BLOCK_TAG.fullmatch(tag):
+        if tag in _BLOCK_TAGS:
             self._break_line()
             if tag == "li":
                 self.parts.append("- ")
@@ -72,9 +74,9 @@ class _TextCollector(HTMLParser):
         self._leave(tag)
         if unseen:
             return
-        if _BLOCK_TAG.fullmatch(tag):
+        if tag in _BLOCK_TAGS:
             self._break_line()
-        elif not _INLINE_TAG.fullmatch(tag):
+        elif tag not in _INLINE_TAGS:
             self.parts.append(f"</{tag}>")
 
     def handle_data(self, data: str) -> None:
@@ -123,10 +125,41 @@ def html_to_text(text: str) -> str:
 
     Text without any of them comes back unchanged.
     """
-    if not _LOOKS_LIKE_HTML.search(text):
+    if not ("<" in text or "&" in text) or not _LOOKS_LIKE_HTML.search(text):
         return text
     collector = _TextCollector(frozenset(re.findall(r"</([a-z0-9:]+)", text.lower())))
     # "&region" without a semicolon is no reference in an ad, though HTML5 would read "&reg" into it.
-    collector.feed(_BARE_AMPERSAND.sub("&amp;", text))
-    collector.close()
+    text = _BARE_AMPERSAND.sub("&amp;", text) if "&" in text else text
+    if not _feed_plain(collector, text):
+        collector.feed(text)
+        collector.close()
     return "".join(collector.parts)
+
+
+def _feed_plain(collector: _TextCollector, text: str) -> bool:
+    """What `feed` and `close` do, at a fifth of their price, where every "<" begins a known tag without attributes.
+
+    Returns:
+        False, and nothing was fed, where there is anything else: attributes, comments, scripts, "a < b".
+    """
+    tags = list(_PLAIN_TAG.finditer(text))
+    if len(tags) != text.count("<") or not all(tag[2].lower() in _PLAIN_TAGS for tag in tags):
+        return False
+    place = 0
+    for tag in tags:
+        if place < tag.start():
+            collector.handle_data(html.unescape(text[place : tag.start()]))
+        place = tag.end()
+        if tag[1]:
+            collector.handle_endtag(tag[2].lower())
+        elif tag[3]:
+            collector.handle_startendtag(tag[2].lower(), [])
+        else:
+            collector.handle_starttag(tag[2].lower(), [])
+    if place < len(text):
+        collector.handle_data(html.unescape(text[place:]))
+    return True
+
+
+_PLAIN_TAG = re.compile(r"<(?:(/)(?=[a-zA-Z0-9]+>))?([a-zA-Z][a-zA-Z0-9]*) ?(/?)>")
+_PLAIN_TAGS = (_BLOCK_TAGS | _INLINE_TAGS) - _UNSEEN_TAGS

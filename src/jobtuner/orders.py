@@ -13,6 +13,8 @@ from importlib import resources
 from itertools import islice
 from typing import Any
 
+from jobtuner.visible import rare_characters
+
 __all__ = ["find_orders", "without_orders"]
 
 _CODE = r"(?<![\w.,-])(?:\d{4}(?:\.\d+){0,4}|\d\d-\d{4}(?:\.\d\d)?|[A-Z]\d{4})(?![\w-]|[.,]\d)"
@@ -64,21 +66,25 @@ def _matches(view: str) -> Iterator[tuple[int, int]]:
     for name in hints:
         if any(hint in lowered for hint in hints[name]):
             yield from (found.span() for found in rules[name].finditer(view))
-    for code in islice(rules["code"].finditer(view), _MOST_CODES):
+    digits = _FOUR_DIGITS.search(view)
+    codes = rules["code"].finditer(view, max(0, digits.start() - 3)) if digits else iter(())
+    for code in islice(codes, _MOST_CODES):
         window = (max(0, code.start() - _BEFORE), code.end() + _AFTER)
         for name in ("answer", "decreed"):
             yield from (found.span() for found in rules[name].finditer(view, *window))
 
 
 _LOOK_ALIKE = str.maketrans("аеорсхуіјѕԁһТВМНКАЕОРСХαορν", "aeopcxyijsdhTBMHKAEOPCXaopv")
+_TWINS = frozenset(map(chr, _LOOK_ALIKE))
 _WORD = re.compile(r"[^\W\d_]+")
+_FOUR_DIGITS = re.compile(r"\d{4}")  # what every code holds, behind three characters at most
 _LATIN = re.compile(r"[A-Za-z]")
 
 
 def _view(text: str) -> str:
     """The text in the form that the rules read, as many characters: in words that hold Latin letters, those that look
     alike in Cyrillic and Greek as Latin ones."""
-    if text.isascii():
+    if _TWINS.isdisjoint(rare_characters(text)):
         return text
     return _WORD.sub(_unmixed, text)
 

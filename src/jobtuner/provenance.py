@@ -8,7 +8,8 @@ from pathlib import Path
 __all__ = ["COMMIT_VARIABLE", "IMAGE_VARIABLE", "provenance"]
 
 COMMIT_VARIABLE = "JOBTUNER_GIT_COMMIT"
-"""Environment variable: the commit that an image was built from; without it the checkout's own is asked for."""
+"""Environment variable: the commit that an image was built from, which `make images` sets; without it, or where it is
+"unknown", as in an image that was built by hand, the checkout's own is asked for."""
 
 IMAGE_VARIABLE = "JOBTUNER_IMAGE"
 """Environment variable: the image that a task runs in, with a tag or a digest."""
@@ -20,7 +21,7 @@ def provenance() -> dict[str, str]:
     What is not known is left out.
     """
     found = {
-        "mlflow.source.git.commit": os.environ.get(COMMIT_VARIABLE, ""),
+        "mlflow.source.git.commit": os.environ.get(COMMIT_VARIABLE, "").removeprefix("unknown"),
         "image": os.environ.get(IMAGE_VARIABLE, ""),
     }
     if not found["mlflow.source.git.commit"]:

@@ -3,7 +3,8 @@
 import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, TextIO, cast
 
@@ -33,12 +34,17 @@ class _Record:
     """JSON form of a frozen dataclass: one object a line, unknown keys refused."""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)  # type: ignore[call-overload, no-any-return]  # every subclass is a dataclass
+        return {name: getattr(self, name) for name in self._names()}
+
+    @classmethod
+    @cache
+    def _names(cls) -> tuple[str, ...]:
+        return tuple(item.name for item in fields(cls))  # type: ignore[arg-type]  # every subclass is a dataclass
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
-        names = {item.name for item in fields(cls)}  # type: ignore[arg-type]
-        unknown = set(row) - names
+        names = cls._names()
+        unknown = set(row).difference(names)
         if unknown:
             raise ContractError(f"{cls.__name__} has no field {sorted(unknown)}; its fields are {sorted(names)}.")
         return cls(**row)
@@ -85,7 +91,8 @@ class Example(_Record):
 
     def to_json(self) -> dict[str, Any]:
         """Without the optional fields that are empty."""
-        return {name: value for name, value in asdict(self).items() if value or name not in {"accepted", "source"}}
+        row = _Record.to_json(self)
+        return {name: value for name, value in row.items() if value or name not in {"accepted", "source"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ class Prediction(_Record):
 
     def to_json(self) -> dict[str, Any]:
         """Without `accepted` where there are none."""
-        return {name: value for name, value in asdict(self).items() if value or name != "accepted"}
+        return {name: value for name, value in _Record.to_json(self).items() if value or name != "accepted"}
 
     @property
     def counted(self) -> str:
@@ -150,13 +157,16 @@ def _open(path: Path, mode: Literal["r", "w"]) -> TextIO:
     return cast("TextIO", path.open(mode, encoding="utf-8"))
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make a new encoder for every row
+
+
 def write_jsonl(path: Path, rows: Iterable[_Record | Mapping[str, Any]]) -> int:
     """Write records or mappings, one JSON object a line (gzip where the name ends in .gz); return their number."""
     count = 0
     with _open(path, "w") as stream:
         for row in rows:
             data = row.to_json() if isinstance(row, _Record) else dict(row)
-            stream.write(json.dumps(data, ensure_ascii=False) + "\n")
+            stream.write(_encode(data) + "\n")
             count += 1
     return count
 

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal, Protocol
@@ -31,6 +31,7 @@ __all__ = [
     "Status",
     "Tracker",
     "connect",
+    "current_run",
     "current_run_id",
 ]
 
@@ -55,12 +56,18 @@ _TRAINING = {"baseline", "train"}  # stages that fit to the prepared data; the o
 
 _WATCHED = {"train"}  # stages whose machine is recorded: the one that holds GPUs for hours
 
-_stage_run: ContextVar[str | None] = ContextVar("_stage_run", default=None)
+_stage_run: ContextVar["tuple[Tracker, str] | None"] = ContextVar("_stage_run", default=None)
+
+
+def current_run() -> "tuple[Tracker, str] | None":
+    """The tracker and the id of the run of the stage that is running, or None outside of `Tracker.stage`."""
+    return _stage_run.get()
 
 
 def current_run_id() -> str | None:
     """Id of the run of the stage that is running, or None outside of `Tracker.stage`."""
-    return _stage_run.get()
+    found = current_run()
+    return found[1] if found else None
 
 
 class RunStore(Protocol):
@@ -81,6 +88,9 @@ class RunStore(Protocol):
     def log(self, run_id: str, entry: Entry) -> None:
         """Add parameters, measurements, tags, files and a data set to a run."""
 
+    def steps(self, run_id: str, name: str) -> set[int]:
+        """Steps for which a run holds a value of a metric."""
+
     def close(self, run_id: str, status: Status) -> None:
         """End a run."""
 
@@ -93,6 +103,8 @@ class Tracker:
     """Records runs and their stages; the same words whatever the store."""
 
     store: RunStore
+    uri: str = ""
+    """Where another process finds the store; "": it belongs to this process."""
 
     def open_run(self, config: Config, pipeline_run: str = "") -> str:
         """Start the parent run of a pipeline run, with the whole recipe as parameters; return its id.
@@ -169,10 +181,11 @@ class Tracker:
             ContractError: the folder named "prepare" in `inputs` is no prepared data.
         """
         run_id = _opened_elsewhere(run.parent_id) or self.store.open_nested(run.parent_id, name, {})
-        token = _stage_run.set(run_id)
+        token = _stage_run.set((self, run_id))
 
         def record(contract: Contract, reused: bool) -> None:
-            self.store.log(run_id, result_entry(contract, reused))
+            entry = result_entry(contract, reused)
+            self.store.log(run_id, self._unsent(run_id, entry) if name in _WATCHED else entry)
             if isinstance(contract, EvalReport):
                 self.store.log(run.parent_id, Entry(metrics=headline(contract)))
 
@@ -191,6 +204,12 @@ class Tracker:
             self.store.close(run_id, "FINISHED")
         finally:
             _stage_run.reset(token)
+
+    def _unsent(self, run_id: str, entry: Entry) -> Entry:
+        """The entry without the steps that the run holds already: they were sent while the stage ran."""
+        names = {item.name for item in entry.metrics if item.step}
+        sent = {(name, step) for name in sorted(names) for step in self.store.steps(run_id, name)}
+        return replace(entry, metrics=[item for item in entry.metrics if (item.name, item.step) not in sent])
 
 
 def _opened_elsewhere(parent: str) -> str | None:
@@ -265,6 +284,10 @@ class MemoryRunStore:
         run.files.update({path.name: path.read_bytes() for path in entry.files})
         run.data += [entry.data] if entry.data else []
 
+    def steps(self, run_id: str, name: str) -> set[int]:
+        """Steps for which a run holds a value of a metric."""
+        return {step for step, _ in self._run(run_id).metrics.get(name, [])}
+
     def close(self, run_id: str, status: Status) -> None:
         """End a run."""
         self._run(run_id).status = status
@@ -304,4 +327,4 @@ def connect(uri: str) -> Tracker:
         return Tracker(_memory(uri))
     from jobtuner.tracking_mlflow import MlflowRunStore
 
-    return Tracker(MlflowRunStore(uri))
+    return Tracker(MlflowRunStore(uri), uri)

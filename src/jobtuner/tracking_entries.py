@@ -32,6 +32,7 @@ __all__ = [
     "headline",
     "recipe_parameters",
     "result_entry",
+    "step_measurements",
     "without_credentials",
 ]
 
@@ -163,11 +164,16 @@ def _(contract: TrainedModel) -> Entry:
 
 def _series(history: Path) -> Iterator[Measurement]:
     for row in read_jsonl(history):
-        step = row.get("step")
-        if isinstance(step, int | float) and math.isfinite(step):
-            rest = {key: value for key, value in row.items() if key != "step"}
-            for item in _measurements(rest, "training"):
-                yield Measurement(item.name, item.value, int(step))
+        yield from step_measurements(row)
+
+
+def step_measurements(row: Mapping[str, Any]) -> list[Measurement]:
+    """An entry of a training's history: training/loss and the like, at the entry's step."""
+    step = row.get("step")
+    if not isinstance(step, int | float) or not math.isfinite(step):
+        return []
+    rest = {key: value for key, value in row.items() if key != "step"}
+    return [Measurement(item.name, item.value, int(step)) for item in _measurements(rest, "training")]
 
 
 @_entry.register

@@ -214,6 +214,11 @@ class MlflowRunStore:
             for path in entry.files:
                 self._client.log_artifact(run_id, str(path))
 
+    def steps(self, run_id: str, name: str) -> set[int]:
+        """Steps for which a run holds a value of a metric."""
+        with guarded(self._uri):
+            return {int(item.step) for item in self._client.get_metric_history(run_id, name)}
+
     def close(self, run_id: str, status: str) -> None:
         """End a run."""
         with guarded(self._uri):

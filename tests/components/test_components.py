@@ -14,6 +14,7 @@ import pytest
 
 from jobtuner.config import Config, load_config
 from jobtuner.contracts import Contract, MonitorReport
+from jobtuner.errors import ConfigError
 from jobtuner.run import Run
 from jobtuner.stages import SCHEDULED, STAGES
 from jobtuner.tracking import MemoryRunStore, connect
@@ -94,8 +95,9 @@ def test_resolve_takes_text_and_the_numbers_of_a_json_parameter(
 
 def test_every_component_is_covered() -> None:
     files = {path.stem for path in Path(importlib.import_module("components").__path__[0]).glob("*.py")}
-    batch = {"split", "ask_shard", "join"}
-    assert files == {"__init__", "image", "resolve", "finish", *batch, *STAGES, *SCHEDULED}
+    batch, search = {"split", "ask_shard", "join"}, {"draw_trials", "train_trial", "pick_best"}
+    shards = {"number_shards", "clean_shard", "merge_shards"}
+    assert files == {"__init__", "image", "resolve", "finish", *batch, *search, *shards, *STAGES, *SCHEDULED}
 
 
 @pytest.mark.parametrize(
@@ -172,3 +174,81 @@ def test_a_batch_by_its_components_is_the_whole_file(tmp_path: Path, monkeypatch
     assert [json.loads(line) for line in lines] == [
         {"id": n, "text": f"ad {n}", "url": "http://gateway"} for n in range(10)
     ]
+
+
+@pytest.mark.slow
+def test_shards_make_what_one_piece_makes(tmp_path: Path) -> None:
+    """The components as a pipeline calls them: a loop over the numbers, whole numbers as floats."""
+    generate = {"data.generate.languages": "[en]", "data.generate.ads_per_unit": "8"}
+    config = load_config("smoke", {**generate, "data.workers": "1"})
+    Run(config, _TRACKER, connect(_TRACKER).open_run(config)).save(tmp_path / "run")
+    run = _Artifact(str(tmp_path / "run"))
+    numbers = _function("number_shards")(2.0)
+    assert numbers == [0, 1]
+    cleaned = [_Artifact(str(tmp_path / f"shard-{number}")) for number in numbers]
+    for number, folder in zip(numbers, cleaned, strict=True):
+        _function("clean_shard")(run, float(number), 2.0, folder)
+    merged, whole = _Artifact(str(tmp_path / "merged")), _Artifact(str(tmp_path / "whole"))
+    _function("merge_shards")(run, cleaned[::-1], merged)
+    _function("prepare")(run, whole)
+    for name in ("train.jsonl", "validation.jsonl", "test.jsonl", "card.md"):
+        assert (Path(merged.path) / name).read_bytes() == (Path(whole.path) / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("count", [0, 65, -1.0])
+def test_a_number_of_shards_that_no_cluster_has_is_refused(count: float) -> None:
+    with pytest.raises(ConfigError, match="accepted are 1 to 64"):
+        _function("number_shards")(count)
+
+
+def test_a_search_by_its_components_ends_with_the_best_recipe(
+    run: _Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trainings are made up: the higher the rank the better, and 32 diverges."""
+    from jobtuner.errors import ModelError
+    from jobtuner.train import tune_pipeline
+
+    def fine_tune(config: Config, prepare: Path, out: Path, *, watch: Any) -> None:
+        assert out.is_dir() and prepare == tmp_path / "prepare"
+        if config.lora.r == 32:
+            raise ModelError("The loss is nan in step 3 of 12; the step was not taken.")
+        for value in (0.1, config.lora.r / 100, 0.05):
+            watch(1, {"macro_f1": value, "loss": 1.0})
+
+    monkeypatch.setattr(tune_pipeline, "fine_tune_in", fine_tune)
+    (tmp_path / "prepare").mkdir()
+    CONTRACTS["prepare"](folder=tmp_path / "prepare", fingerprint="f").save()
+    (tmp_path / "prepare" / "train.jsonl").write_text("{}\n" * 40)
+    prepare, drawn = _Artifact(str(tmp_path / "prepare")), _Artifact(str(tmp_path / "drawn"))
+    space = "lora.r: [8, 16, 32, 64]\n"
+    numbers = _function("draw_trials")(run, space, 9, "macro_f1", drawn)
+    assert numbers == [0, 1, 2, 3]  # there are no more
+    trials = [_Artifact(str(tmp_path / f"trial-{number}")) for number in numbers]
+    for number, trial in enumerate(trials):
+        _function("train_trial")(run, prepare, drawn, float(number), trial)
+        assert {path.name for path in Path(trial.path).iterdir()} == {"trial.json"}
+    _function("pick_best")(run, prepare, drawn, trials, _Artifact(str(tmp_path / "best")))
+    best = load_config(str(tmp_path / "best" / "best.yaml"))
+    assert best.lora.r == 64
+    assert best.training.best_by == "macro_f1"
+    rows = [json.loads(line) for line in (tmp_path / "best" / "trials.jsonl").read_text().splitlines()]
+    assert [row["settings"]["lora.r"] for row in rows] == ["64", "16", "8", "32"]
+    assert [row["value"] for row in rows] == [0.64, 0.16, 0.1, None]
+    store, parent = connect(_TRACKER).store, Run.load(Path(run.path)).parent_id
+    assert isinstance(store, MemoryRunStore)
+    assert store.runs[parent].metrics["best_validation_macro_f1"] == [(0, 0.64)]
+    assert "best.yaml" in store.runs[parent].files
+    assert [child.status for child in store.runs.values() if child.parent == parent] == ["FINISHED"] * 4
+
+
+@pytest.mark.parametrize(
+    ("space", "metric", "said"),
+    [("lora.r: [8]\n", "f1", "accepted are loss"), ("lora.r: [7]\n", "loss", "lora.r: got 7"), ("", "loss", "empty")],
+)
+def test_a_search_that_cannot_be_made_is_refused_before_it_trains(
+    space: str, metric: str, said: str, run: _Artifact, tmp_path: Path
+) -> None:
+    from jobtuner.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=said):
+        _function("draw_trials")(run, space, 2, metric, _Artifact(str(tmp_path / "drawn")))

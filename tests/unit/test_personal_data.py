@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from benchmarks.personal_data import measure, ours
 from benchmarks.personal_data_gold import gold_ads
-from jobtuner import personal_data
+from jobtuner import personal_data, phone_numbers, street_addresses
 from jobtuner.personal_data import KINDS, find_personal_data, mask_personal_data
+from jobtuner.street_addresses import find_addresses
 
 PERSONAL = [
     ("Write to jobs@example.com.", "Write to [EMAIL]."),
@@ -104,12 +105,25 @@ def test_the_figures_hold_on_the_gold_set() -> None:
 
 
 def test_quick_looks_hide_nothing_from_the_patterns() -> None:
-    for ad in gold_ads(1200, seed=5):
-        for text in (ad.text, ad.text.replace(" ", "/", 3) + ad.text[:80], ad.text.upper()):
-            assert list(personal_data._urls(text)) == [match.span() for match in personal_data._URL.finditer(text)]
-            found = [match.span() for match in personal_data._ADDRESS.finditer(text)]
-            assert list(personal_data._addresses(text)) == found
+    for ad in gold_ads(900, seed=5):
+        for text in (ad.text, ad.text.replace(" ", "/", 3) + ad.text[:80], ad.text.upper(), ad.text.replace(" ", "\n")):
+            for find, pattern in (
+                (personal_data._emails, personal_data._EMAIL),
+                (personal_data._urls, personal_data._URL),
+                (find_addresses, street_addresses._ADDRESS),
+            ):
+                assert list(find(text)) == [match.span() for match in pattern.finditer(text)]
             assert not personal_data._IBAN.search(text) or personal_data._COUNTRY_AND_CHECK.search(text)
+            for match in phone_numbers._PHONE_CANDIDATE.finditer(text):
+                assert phone_numbers._SEVEN_DIGITS.search(text, match.start(), match.end())
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["@", "a", " ", "\n", "/", "www.", "ab.de", "(at)", " @ ", "x" * 40]), max_size=12))
+def test_quick_looks_hide_nothing_in_odd_places(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    assert list(personal_data._emails(text)) == [match.span() for match in personal_data._EMAIL.finditer(text)]
+    assert list(personal_data._urls(text)) == [match.span() for match in personal_data._URL.finditer(text)]
 
 
 def test_places_are_exact_ordered_and_apart() -> None:

@@ -16,9 +16,11 @@ from jobtuner.config import load_config
 from jobtuner.contracts import Contract
 from jobtuner.errors import ContractError, TrackingError
 from jobtuner.provenance import provenance
+from jobtuner.records import write_jsonl
 from jobtuner.run import Run, resolve
 from jobtuner.tracking import MemoryRun, MemoryRunStore, RunStore, Tracker, connect, current_run_id
 from jobtuner.tracking_entries import Entry, Measurement, recipe_parameters, without_credentials
+from jobtuner.tracking_live import LiveCurves, child_environment, live_curves
 from jobtuner.tracking_mlflow import MlflowRunStore, client
 from tests.unit import contract_samples as samples
 from tests.unit.mlflow_template import fresh_tracker
@@ -171,6 +173,8 @@ def test_code_and_image_are_tags_of_the_run_and_of_each_stage(
     for each in (service.read(run.parent_id), service.only_child(run)):
         assert each.tags["image"] == "registry.example.com/jobtuner@sha256:00"
     assert provenance()["mlflow.source.git.commit"] == "abc123"
+    monkeypatch.setenv("JOBTUNER_GIT_COMMIT", "unknown")
+    assert provenance().get("mlflow.source.git.commit") != "unknown"
     monkeypatch.delenv("JOBTUNER_GIT_COMMIT")
     assert set(provenance()) <= {"mlflow.source.git.commit", "git.changed", "image"}
 
@@ -187,6 +191,63 @@ def test_the_machine_is_recorded_while_a_model_is_trained(tmp_path: Path, monkey
     with service.tracker.stage("train", silent, {}, ("seed",)):
         time.sleep(0.3)
     assert not service.only_child(silent).metrics
+
+
+def test_curves_are_sent_while_a_model_is_trained_and_once_alone(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three entries are sent; the end of the stage brings the third, and what is no curve."""
+    run = service.open_run()
+    result = samples.trained(tmp_path / "train")
+    history = [{"step": step, "loss": 1.0 / step, "learning_rate": 1e-3} for step in (10, 20, 30)]
+    write_jsonl(result.folder / "history.jsonl", history)
+    with service.tracker.stage("train", run, {}, ("seed",)) as record:
+        live, run_id = live_curves(), current_run_id()
+        assert live is not None
+        assert run_id is not None
+        live.add(history[0])
+        assert not service.tracker.store.steps(run_id, "training/loss")  # too early: others may come
+        monkeypatch.setattr("jobtuner.tracking_live._INTERVAL", 0.0)
+        live.add(history[1])
+        assert service.tracker.store.steps(run_id, "training/loss") == {10, 20}
+        record(result, False)
+    found = service.only_child(run).metrics
+    assert found["training/loss"] == [(10, 0.1), (20, 0.05), (30, 1 / 30)]
+    assert found["training/learning_rate"] == [(10, 1e-3), (20, 1e-3), (30, 1e-3)]
+    assert {name for name, values in found.items() if values[0][0] == 0} == set(result.metrics)
+
+
+def test_a_process_of_the_training_sends_to_the_stages_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = _mlflow_service(fresh_tracker(tmp_path))
+    run = service.open_run()
+    with service.tracker.stage("train", run, {}, ("seed",)):
+        handed = child_environment()
+    assert live_curves() is None
+    assert child_environment() == {}
+    for name, value in handed.items():
+        monkeypatch.setenv(name, value)
+    live = live_curves()
+    assert live is not None
+    live.add({"step": 4, "validation_loss": 0.5})
+    live.send()
+    assert service.only_child(run).metrics["training/validation_loss"] == [(4, 0.5)]
+
+
+def test_a_tracker_that_is_gone_ends_no_training(capsys: pytest.CaptureFixture[str]) -> None:
+    class Gone(MemoryRunStore):
+        asked = 0
+
+        def log(self, run_id: str, entry: Entry) -> None:
+            self.asked += 1
+            raise TrackingError("the server is away")
+
+    store = Gone()
+    live = LiveCurves(Tracker(store), "run")
+    for step in (1, 2):
+        live.add({"step": step, "loss": 1.0})
+        live.send()
+    assert store.asked == 1
+    assert "at the end of the training, not while it runs: the server is away" in capsys.readouterr().err
 
 
 def test_a_stage_is_a_nested_run_with_its_sections_and_its_data(service: Service, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ _STEPS = {
     "validate": ("preprocess", "Check the recipe's rules."),
     "deduplicate": ("validate", "Drop exact duplicates, cluster near-duplicates, re-posts and translations."),
     "split": ("deduplicate", "Split whole clusters; write train, validation, test and the data card."),
+    "tokenize": ("split", "Write the splits as tokens, by the tokenizer of model.base, and their lengths."),
 }
 """Step to the one before it and its help text; a test keeps them equal to those of `prepare.by_steps`."""
 

@@ -46,6 +46,7 @@ def _plan(
 ) -> None:
     """Parameters, memory by part, steps, time and cost of a recipe's fine-tuning. Loads no model, needs no network."""
     from jobtuner.config import load_config
+    from jobtuner.train.mixture import rows_drawn
     from jobtuner.train.plan import Workload, make_plan
     from jobtuner.train.shapes import shape_of
 
@@ -59,6 +60,9 @@ def _plan(
     seconds = plan.seconds(tokens_per_second, peak_tflops and peak_tflops * 1e12, mfu)
     for line in _lines(plan, work.examples, work.example_tokens, seconds, price_per_hour):
         typer.echo(line)
+    for name, each in config.training.mixture.items():
+        drawn = rows_drawn(each.weight, work.examples)
+        typer.echo(f"mixture      {name} ({each.task}): {each.weight:g} of {work.examples:,} = {drawn:,} an epoch")
 
 
 def with_dry_run(command: Callable[..., None]) -> Callable[..., None]:

@@ -114,6 +114,15 @@ def _serve(
         ),
     ] = None,
     log_text: Annotated[bool, _log("Write the ads' texts too, with personal data masked.", "--log-text")] = False,
+    log_languages: Annotated[
+        str | None,
+        _log(
+            "Find the language of ads whose client names none, among these: en,de,fr.",
+            envvar="JOBTUNER_LOG_LANGUAGES",
+            metavar="CODES",
+            show_default="unknown",
+        ),
+    ] = None,
     review: Annotated[
         bool,
         _log("Show the least certain answers to everybody with a key, at /v1/review and on the page.", "--review"),
@@ -145,20 +154,25 @@ def _serve(
         chat_models=tuple(chat_model or ()),
         page=available() if page is None else page,
         review=review,
-        log=_log_choice(prediction_log, text=log_text, days=log_days, spool=log_spool),
+        log=_log_choice(prediction_log, text=log_text, languages=log_languages, days=log_days, spool=log_spool),
     )
     log_as_json()
     serve(offer, host, port)
 
 
-def _log_choice(location: str | None, *, text: bool, days: int | None, spool: Path | None) -> Any:
+def _log_choice(
+    location: str | None, *, text: bool, languages: str | None, days: int | None, spool: Path | None
+) -> Any:
     from jobtuner.prediction_log.writer import LogSettings
     from jobtuner.serve.recorder import LogChoice
 
     if location is not None:
-        return LogChoice(location, LogSettings(keep_text=text, keep_days=days, spool=spool))
-    if text or days is not None or spool is not None:
-        raise ConfigError("--log-text, --log-days and --log-spool would have no effect without --prediction-log LOG.")
+        known = tuple(code.strip() for code in (languages or "").split(",") if code.strip())
+        return LogChoice(location, LogSettings(keep_text=text, languages=known, keep_days=days, spool=spool))
+    if text or languages or days is not None or spool is not None:
+        raise ConfigError(
+            "--log-text, --log-languages, --log-days and --log-spool would have no effect without --prediction-log LOG."
+        )
     return None
 
 

@@ -18,6 +18,7 @@ from jobtuner.config.data import (
 )
 from jobtuner.config.hardware import HardwareConfig
 from jobtuner.config.kserve import KServeConfig
+from jobtuner.config.mixture import MixedData
 from jobtuner.config.model import STANDIN, LoraSettings, ModelConfig, QuantizationConfig, StandinConfig
 from jobtuner.config.monitor import MonitorConfig, RetrainConfig
 from jobtuner.config.quality import LeakageConfig, RuleConfig
@@ -46,6 +47,7 @@ __all__ = [
     "KServeConfig",
     "LeakageConfig",
     "LoraSettings",
+    "MixedData",
     "ModelConfig",
     "MonitorConfig",
     "PromptConfig",

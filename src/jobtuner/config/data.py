@@ -111,6 +111,9 @@ class DataConfig(Section):
     hostile: Share = 0.0
     """Share of the training ads that get a foreign sentence (an order to the model with a wrong code, or chatter) and
     keep their label; validation and test stay as they are."""
+    count_tokens: int = Field(default=0, ge=0)
+    """Rows of each split whose tokens are counted for the data card, by the tokenizer of model.base; 0: none. Labelled
+    ads only: for tasks that answer in text, training counts all of them."""
     rules: Sequence[RuleConfig] = ()
     """What a row must fulfil besides; rows that do not are rejected under the rule's name."""
 
@@ -142,6 +145,9 @@ class CleanConfig(Section):
     names: str | None = None
     """Replace person names by [NAME]: GLiNER2 checkpoint, by name or folder, e.g. fastino/gliner2.5-base-v1. Needs the
     package gliner2[local] and takes far longer than all other cleaning; None: names stay."""
+    job_parts: str | None = None
+    """Keep of each ad only the passages that name its occupation, skills and tasks, one a line: GLiNER2 checkpoint as
+    for `names`, and as slow. Ads in which it finds none are rejected as too short. None: the whole ad."""
 
 
 class DeduplicateConfig(Section):

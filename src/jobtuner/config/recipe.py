@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -95,7 +95,8 @@ class Config(Section):
     @model_validator(mode="after")
     def _settings_of_the_task(self) -> Self:
         """What a task does not read may not be set: it would be ignored."""
-        unread = ("taxonomy", "baseline") if self.task in _TEXT_TASKS else ("chat",)
+        tasks = {self.task, *(each.task for each in self.training.mixture.values())}
+        unread = ("taxonomy", "baseline") if self.task in _TEXT_TASKS else () if tasks & _TEXT_TASKS else ("chat",)
         sections = {name: getattr(self, name) for name in unread}
         changed = [
             name
@@ -261,6 +262,9 @@ def _explain(error: ValidationError, where: str) -> str:
 def _near_key(location: tuple[int | str, ...]) -> str:
     section: Any = Config
     for part in location[:-1]:
+        if get_origin(section) is not None:  # a list or a mapping of sections: the part is a number or a name in it
+            section = get_args(section)[-1]
+            continue
         fields_of = {info.alias or name: info for name, info in section.model_fields.items()}
         section = fields_of[str(part)].annotation
     accepted = [info.alias or name for name, info in section.model_fields.items()]

@@ -1,12 +1,18 @@
 """The fine-tuning run and what is left of it when it is killed."""
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from jobtuner.config.mixture import MixedData
 from jobtuner.config.section import Count, Section, Share
 
 __all__ = ["CheckpointConfig", "TrainingConfig"]
+
+_MEASURED = ("label", "macro")
+"""With _accuracy and _f1 behind them they would be other measurements."""
 
 
 class TrainingConfig(Section):
@@ -33,6 +39,9 @@ class TrainingConfig(Section):
     balance: Share = 0.0
     """Examples are drawn with the probability of their label to the power of 1 - balance. 0: each once an epoch, in
     random order; 1: every label equally often, with replacement, for taxonomies with a long tail."""
+    mixture: Mapping[str, MixedData] = Field(default_factory=dict)
+    """Name → another prepared set that is learnt beside the recipe's own: tasks mixed by weight. Best weights, the
+    evaluation and the registry go by the recipe's own; the others are measured by loss and exact answers."""
     learning_rate: Annotated[float, Field(gt=0.0)] = 2e-4
     schedule: Literal["linear", "cosine", "constant_with_warmup", "inverse_sqrt"] = "cosine"
     warmup: Share = 0.03
@@ -64,6 +73,17 @@ class TrainingConfig(Section):
     the evaluation, which takes as long as reading each prompt and the taxonomy's trie. Needs evaluate_every."""
     patience: Count | None = None
     """Stop after this many measurements in a row without a better one; None: never. Needs best_by."""
+
+    @field_validator("mixture")
+    @classmethod
+    def _plain_names(cls, value: Mapping[str, MixedData]) -> Mapping[str, MixedData]:
+        wrong = [name for name in value if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _MEASURED]
+        if wrong:
+            raise ValueError(
+                f"the name '{wrong[0]}' cannot be one of a measurement; accepted: lower-case letters, digits and '_', "
+                f"a letter first, and none of {', '.join(_MEASURED)}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _settings_go_together(self) -> Self:

@@ -1,8 +1,9 @@
 """The stage prepare, one step at a time, each from a folder of parts to the next: for DVC, and for looking in between.
 
-    convert → preprocess → validate → deduplicate → split
+    convert → preprocess → validate → deduplicate → split → tokenize
 
-The steps are those that `stage.run` does in one go, and give the same result.
+Up to `split` they are what `stage.run` does in one go, and give the same result; `tokenize` stores what training will
+see.
 """
 
 import json
@@ -18,6 +19,7 @@ from jobtuner.prepare.parts import PART_PATTERN, PartRow, chunks, numbered, part
 from jobtuner.prepare.publish import publish
 from jobtuner.prepare.stage import GENERATED, load_labels, read_source
 from jobtuner.prepare.steps import preprocess, sign, validate
+from jobtuner.prepare.tokens import tokenize
 from jobtuner.progress import track
 from jobtuner.taxonomy import Taxonomy
 
@@ -33,7 +35,7 @@ def run_step(name: str, config: Config, source: Path | None, out: Path) -> None:
 
     Args:
         name: key of `STEPS`.
-        config: the sections data, taxonomy, clean, deduplicate and split, and the seed.
+        config: the sections data, taxonomy, clean, deduplicate, split, prompt and model, and the seed.
         source: result of the step before; None for the first one.
         out: folder for the result; made, or emptied, here.
 
@@ -112,5 +114,6 @@ STEPS: dict[str, _Step] = {
     "validate": _validate,
     "deduplicate": _deduplicate,
     "split": _split,
+    "tokenize": tokenize,
 }
 """Name to function, in their order."""

@@ -14,6 +14,7 @@ from jobtuner.personal_data import KINDS
 from jobtuner.prepare.card_charts import CHARTS, draw_charts
 from jobtuner.prepare.card_facts import CardFacts, Cleaning, SplitFacts
 from jobtuner.prepare.split import SPLITS
+from jobtuner.prepare.tokens import TokenLengths, quantiles
 from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["LEVELS", "render_card", "write_card"]
@@ -43,7 +44,7 @@ def write_card(facts: CardFacts, folder: Path) -> None:
     """Write card.md, card.html and the pictures into the folder."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-    draw_charts(facts, folder)
+    drawn = draw_charts(facts, folder)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=select_autoescape(["html"]),
@@ -53,7 +54,7 @@ def write_card(facts: CardFacts, folder: Path) -> None:
         keep_trailing_newline=True,
     )
     environment.filters["shown"] = _shown
-    charts = {name: (text, _data_uri(folder / name)) for name, text in CHARTS.items()}
+    charts = {name: (CHARTS[name], _data_uri(folder / name)) for name in drawn}
     page = environment.get_template("card.html").render(
         source=facts.source,
         version=facts.taxonomy.version,
@@ -103,6 +104,7 @@ def _sections(facts: CardFacts) -> list[_Section]:
         _languages(facts.splits),
         _labels(facts.splits, facts.taxonomy),
         _lengths(facts.splits),
+        *([_tokens(facts.tokens)] if facts.tokens else []),
         _rejects(facts),
         _cleaning(facts.cleaning),
         _clusters(facts),
@@ -145,11 +147,23 @@ def _named(label: str, taxonomy: Taxonomy) -> str:
 def _lengths(splits: Mapping[str, SplitFacts]) -> _Section:
     rows = []
     for name in SPLITS:
-        sizes = splits[name].lengths
-        middle, late = sizes[len(sizes) // 2], sizes[int(0.95 * (len(sizes) - 1))]
-        rows.append((name, sizes[0], middle, late, sizes[-1]))
-    table = _Table(("split", "shortest", "median", "95 %", "longest"), rows)
-    return _Section("Lengths in characters", "", [table], "card_lengths.png")
+        rows.append((name, *quantiles(splits[name].lengths)))
+    return _Section("Lengths in characters", "", [_Table(_QUANTILES, rows)], "card_lengths.png")
+
+
+_QUANTILES = ("split", "shortest", "median", "95 %", "longest")
+
+
+def _tokens(tokens: TokenLengths) -> _Section:
+    title = "Lengths in tokens"
+    if tokens.missing:
+        return _Section(title, f"Not counted: {tokens.missing}")
+    text = (
+        f"By the tokenizer of {tokens.tokenizer}, prompt and answer not included. Ads of more than {tokens.limit:,} "
+        "tokens are cut (prompt.max_ad_tokens); answers never are."
+    )
+    rows = [(name, *quantiles(tokens.lengths[name]), len(tokens.lengths[name]), tokens.cut(name)) for name in SPLITS]
+    return _Section(title, text, [_Table((*_QUANTILES, "counted", "cut"), rows)], "card_tokens.png")
 
 
 def _rejects(facts: CardFacts) -> _Section:

@@ -19,11 +19,12 @@ CHARTS = {
     "card_languages.png": "Rows per language, by split",
     "card_labels.png": "Rows per label, the most frequent label first, on a logarithmic scale",
     "card_lengths.png": "Lengths of the texts in characters",
+    "card_tokens.png": "Lengths of the texts in tokens; longer ones than prompt.max_ad_tokens are cut",
     "card_personal_data.png": "Places where personal data was replaced, by kind",
     "card_clusters.png": "Clusters by the number of their rows, on a logarithmic scale",
     "card_leakage.png": "Similarity of test rows to their nearest training row",
 }
-"""File name to description."""
+"""File name to description; the tokens' is only drawn where they were counted."""
 
 _COLOURS = {"train": "#0072B2", "validation": "#56B4E9", "test": "#E69F00"}
 _GREY, _RED = "#999999", "#D55E00"
@@ -32,14 +33,16 @@ _MOST_BARS = 20
 _BINS = 30
 
 
-def draw_charts(facts: CardFacts, folder: Path) -> None:
-    """Write the files of `CHARTS`."""
+def draw_charts(facts: CardFacts, folder: Path) -> list[str]:
+    """Write the files of `CHARTS`; return the names of those that were drawn."""
     from matplotlib.figure import Figure
 
-    for name, draw in _DRAW.items():
+    drawn = [name for name in _DRAW if name != "card_tokens.png" or (facts.tokens and facts.tokens.lengths)]
+    for name in drawn:
         figure = Figure(figsize=(7.0, 2.8), layout="constrained")
-        draw(figure.subplots(), facts)
+        _DRAW[name](figure.subplots(), facts)
         figure.savefig(folder / name, dpi=_DPI, metadata={"Software": None})
+    return drawn
 
 
 def _rows(axes: "Axes", facts: CardFacts) -> None:
@@ -81,9 +84,19 @@ def _labels(axes: "Axes", facts: CardFacts) -> None:
 
 
 def _lengths(axes: "Axes", facts: CardFacts) -> None:
-    lengths = [facts.splits[name].lengths for name in SPLITS]
+    _histogram(axes, [facts.splits[name].lengths for name in SPLITS], "characters")
+    axes.legend(frameon=False, loc="upper right")
+
+
+def _histogram(axes: "Axes", lengths: Sequence[Sequence[int]], unit: str) -> None:
     axes.hist(lengths, bins=_BINS, stacked=True, color=[_COLOURS[name] for name in SPLITS], label=SPLITS)
-    axes.set(xlabel="characters", ylabel="rows")
+    axes.set(xlabel=unit, ylabel="rows")
+
+
+def _tokens(axes: "Axes", facts: CardFacts) -> None:
+    assert facts.tokens is not None
+    _histogram(axes, [facts.tokens.lengths[name] for name in SPLITS], "tokens")
+    axes.axvline(facts.tokens.limit, color=_RED, linestyle="--", linewidth=1, label="limit")
     axes.legend(frameon=False, loc="upper right")
 
 
@@ -113,6 +126,7 @@ _DRAW = {
     "card_languages.png": _languages,
     "card_labels.png": _labels,
     "card_lengths.png": _lengths,
+    "card_tokens.png": _tokens,
     "card_personal_data.png": _personal_data,
     "card_clusters.png": _clusters,
     "card_leakage.png": _leakage,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from jobtuner.prepare.leakage import Leakage
 from jobtuner.prepare.sources import Rejected
+from jobtuner.prepare.tokens import TokenLengths
 from jobtuner.taxonomy import Taxonomy
 
 __all__ = ["CardFacts", "Cleaning", "Cluster", "Pair", "SplitFacts"]
@@ -76,3 +77,5 @@ class CardFacts:
     leakage: Leakage
     nearest: Sequence[Pair]
     """The most similar pairs of test and training."""
+    tokens: TokenLengths | None = None
+    """None: not counted."""

@@ -38,6 +38,7 @@ _DETECTION = 0.999  # probability with which a pair just at the threshold must b
 _LARGE_BUCKET = 200  # rows; up to here all pairs of a bucket are proposed (19,900), beyond it a star and a chain
 _PAIRS = 100_000  # pairs that are looked at together: their signatures take 50 MB
 _CACHED_SETS = 4000  # sets of shingles kept: 32 MB where texts have 1,000 characters
+_TOGETHER = 500  # pairs whose texts are read together
 _MARGIN = 4.0  # standard deviations below the threshold at which an estimate rules a pair out: 1 pair in 30,000 at it
 
 
@@ -238,21 +239,27 @@ class _PairCheck:
     def join(self, pairs: NDArray[np.intp], threshold: float, sets: DisjointSets) -> None:
         deviation = (threshold * (1 - threshold) / self._matrix.shape[1]) ** 0.5  # of a binomial share
         estimates = (self._matrix[pairs[:, 0]] == self._matrix[pairs[:, 1]]).mean(axis=1)
-        for left, right in pairs[estimates >= threshold - _MARGIN * deviation].tolist():
-            if sets.find(left) == sets.find(right) or (left, right) in self._refused:
-                continue
-            if jaccard(self._set_of(left), self._set_of(right)) >= threshold:
-                sets.union(left, right)
-            else:
-                self._refused.add((left, right))
+        near = pairs[estimates >= threshold - _MARGIN * deviation].tolist()
+        for start in range(0, len(near), _TOGETHER):
+            some = [(left, right) for left, right in near[start : start + _TOGETHER] if self._open(left, right, sets)]
+            self._read([place for pair in some for place in pair])
+            for left, right in some:
+                if self._open(left, right, sets):
+                    if jaccard(self._sets[left], self._sets[right]) >= threshold:
+                        sets.union(left, right)
+                    else:
+                        self._refused.add((left, right))
 
-    def _set_of(self, place: int) -> NDArray[np.uint64]:
-        found = self._sets.get(place)
-        if found is None:
-            if len(self._sets) >= _CACHED_SETS:
-                self._sets.pop(next(iter(self._sets)))  # the one that has been there longest
-            found = self._sets[place] = shingle_sets([normalise(self._text_of(place))], self._shingle)[0]
-        return found
+    def _open(self, left: int, right: int, sets: DisjointSets) -> bool:
+        return sets.find(left) != sets.find(right) and (left, right) not in self._refused
+
+    def _read(self, places: Sequence[int]) -> None:
+        """Make the sets of shingles of these rows that are not there yet, together: one by one costs three times it."""
+        if len(self._sets) + len(places) > _CACHED_SETS:
+            self._sets = {place: self._sets[place] for place in places if place in self._sets}
+        missing = sorted(set(places) - self._sets.keys())
+        texts = [normalise(self._text_of(place)) for place in missing]
+        self._sets.update(zip(missing, shingle_sets(texts, self._shingle), strict=True))
 
 
 def _band_keys(columns: NDArray[np.uint32]) -> NDArray[np.uint64]:

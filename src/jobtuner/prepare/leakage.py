@@ -84,18 +84,21 @@ def find_leakage(
 
 
 def _nearest(columns: NDArray[np.uint8], signature: NDArray[np.uint8]) -> list[int]:
-    """Indices of the training rows that agree in most places; `columns` has the shape (permutations, rows).
+    """Indices of the training rows that agree in most places, of equal ones the first.
 
-    Some 130 short passes over a byte a row: 4 ms for a million rows.
+    `columns` has the shape (permutations, rows). Some 130 short passes over a byte a row: 4 ms for a million rows.
     """
     agree = np.zeros(columns.shape[1], dtype=np.uint8)
     equal = np.empty(columns.shape[1], dtype=bool)
     for column, value in zip(columns[:255], signature, strict=False):
         np.equal(column, value, out=equal)
         agree += equal.view(np.uint8)
-    count = min(_CANDIDATES, len(agree))
-    places = np.argpartition(agree, len(agree) - count)[-count:]
-    return sorted(places.tolist(), key=lambda place: (-int(agree[place]), place))
+    found: list[int] = []
+    for level in range(int(agree.max()), -1, -1):  # a few passes: `np.argpartition` takes as long as all before
+        found += np.flatnonzero(agree == level)[: _CANDIDATES - len(found)].tolist()
+        if len(found) == _CANDIDATES:
+            break
+    return found
 
 
 def check_leakage(found: Leakage, config: LeakageConfig, ids: Sequence[str]) -> None:

@@ -7,7 +7,8 @@ texts stay on disk until somebody looks at them. A file appears under its name w
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -126,9 +127,11 @@ def to_table(rows: Sequence[PartRow]) -> "Table":
         if row["kind"]:
             row["text"], row["label"] = row["text"][:_SHOWN], row["label"][:_SHOWN]
     kinds = {int: pa.int64(), str: pa.large_string(), bool: pa.bool_(), bytes: pa.large_binary()}
+    annotations = PartRow.__annotations__
+    values = zip(*map(itemgetter(*annotations), rows), strict=True) if rows else repeat(())
     columns = {
-        name: pa.array([row[name] for row in rows], type=kinds.get(kind, pa.large_string()))  # type: ignore[literal-required]
-        for name, kind in PartRow.__annotations__.items()
+        name: pa.array(column, type=kinds.get(kind, pa.large_string()))
+        for (name, kind), column in zip(annotations.items(), values, strict=bool(rows))
     }
     return pa.table(columns)
 

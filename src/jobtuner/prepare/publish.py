@@ -15,6 +15,7 @@ from jobtuner.prepare.leakage import Leakage, Neighbour, check_leakage, find_lea
 from jobtuner.prepare.merge import Decisions, MergedRows
 from jobtuner.prepare.sources import Rejected
 from jobtuner.prepare.split import SPLITS, Row, assign
+from jobtuner.prepare.tokens import LEARNT_FROM, TokenLengths, count_tokens
 from jobtuner.progress import track
 from jobtuner.records import Example, write_jsonl
 from jobtuner.taxonomy import Taxonomy
@@ -68,6 +69,7 @@ def publish(
         near_duplicates=config.deduplicate.threshold,
         leakage=leakage,
         nearest=[_pair(kept, found) for found in leakage.neighbours[:_SHOWN]],
+        tokens=_tokens(kept, splits, config, taxonomy),
     )
     write_card(facts, out_dir)
     return PreparedData(
@@ -213,6 +215,18 @@ def _leakage(rows: MergedRows, splits: _Splits, config: Config) -> Leakage:
         return Leakage([], len(test))
     matrices = (rows.signatures(train), rows.signatures(test))
     return find_leakage(train, test, matrices, rows.text, settings, config.deduplicate.shingle, config.seed)
+
+
+def _tokens(kept: _Kept, splits: _Splits, config: Config, taxonomy: Taxonomy) -> TokenLengths | None:
+    most = config.data.count_tokens
+    if not most:
+        return None
+    texts = {}
+    for name, places in splits.items():
+        step = -(-len(places) // most)  # every third, say: the places are ordered by label and language
+        texts[name] = [kept.rows.text(place) for place in places[::step]]
+    train = splits["train"][:: -(-len(splits["train"]) // LEARNT_FROM)]
+    return count_tokens(config, texts, [kept.rows.text(place) for place in train], taxonomy)
 
 
 def _write(

@@ -108,6 +108,8 @@ def _clusters(rows: Sequence[Row], seed: int) -> list[_Cluster]:
 
 
 def _most_common(values: Sequence[str]) -> str:
+    if len(values) == 1:  # so it is for most clusters
+        return values[0]
     counts = Counter(values)
     return min(counts, key=lambda value: (-counts[value], value))
 

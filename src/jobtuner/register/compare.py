@@ -5,14 +5,19 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from jobtuner.chat_metrics import HEADLINES, measure_chats, pair_chats
 from jobtuner.contracts import EvalReport, PreparedData
 from jobtuner.errors import ConfigError, ContractError, DataError
+from jobtuner.records import ChatAnswer, read_jsonl
 from jobtuner.register.answers import ANSWERS_FILE, Answers, intervals, paired
+from jobtuner.register.chat_answers import ChatAnswers
 from jobtuner.register.registry import Registry
 from jobtuner.register.stage import SETTINGS_FILE
 from jobtuner.run import Run, home
 from jobtuner.statistics import Interval, McNemar
+from jobtuner.tasks import CHAT_TASKS
 from jobtuner.tracking_entries import recipe_parameters
 
 __all__ = ["Comparison", "Side", "compare", "find_side"]
@@ -26,8 +31,8 @@ class Side:
     """As it was asked for."""
     settings: Mapping[str, str]
     """The recipe as dotted keys."""
-    answers: Answers
-    """To its own test split."""
+    answers: Answers | ChatAnswers
+    """To its own test split: codes, or texts."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,10 @@ class Comparison:
     settings: dict[str, tuple[str, str]]
     """Keys whose values differ, with the two values; "-" where a side does not have the key."""
     intervals: tuple[dict[str, Interval], dict[str, Interval]]
-    """Of each side on the common ads, as `answers.intervals` returns them."""
+    """Of each side on the common ads: metrics, and "per_language/da" and the like for slices."""
     gains: dict[str, Interval]
-    """"macro_f1" and "accuracy" to the gain of the second over the first."""
+    """"macro_f1" and "accuracy", or the headline metric of a task that answers in text, to the gain of the second over
+    the first."""
     test: McNemar
     """`ours` is the second."""
 
@@ -86,10 +92,16 @@ def find_side(what: str, registry: Registry) -> Side:
 
 def _run_side(what: str, folder: Path) -> Side:
     report, prepared = EvalReport.load(folder / "evaluate"), PreparedData.load(folder / "prepare")
+    answers: Answers | ChatAnswers
     if report.data_fingerprint != prepared.fingerprint:
         raise ContractError(f"{folder}: the report is not about the data beside it. Run the stage evaluate again.")
     settings = recipe_parameters(Run.load(folder / "run").config)
-    return Side(what, settings, Answers.of_report(report, prepared))
+    if prepared.task in CHAT_TASKS:
+        rows = [ChatAnswer.from_json(row) for row in read_jsonl(report.folder / "predictions.jsonl")]
+        answers = ChatAnswers(prepared.task, report.data_fingerprint, rows)
+    else:
+        answers = Answers.of_report(report, prepared)
+    return Side(what, settings, answers)
 
 
 def _version_side(what: str, name: str, version: str, registry: Registry) -> Side:
@@ -99,13 +111,21 @@ def _version_side(what: str, name: str, version: str, registry: Registry) -> Sid
         listed = ", ".join("@".join([item.version, *item.aliases]) for item in versions)
         raise ConfigError(f"{name} has no version or alias '{version}'. Its versions: {listed}.")
     with tempfile.TemporaryDirectory(prefix="jobtuner-compare-") as scratch:
-        answers = Answers.load(registry.fetch(name, known.version, ANSWERS_FILE, Path(scratch)))
+        answers = _stored(registry.fetch(name, known.version, ANSWERS_FILE, Path(scratch)))
         path = registry.fetch(name, known.version, SETTINGS_FILE, Path(scratch))
         try:
             settings = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ContractError(f"{SETTINGS_FILE} of {what} is not readable ({error}). Register it again.") from error
     return Side(f"{what} (version {known.version})" if version != known.version else what, settings, answers)
+
+
+def _stored(path: Path) -> Answers | ChatAnswers:
+    try:
+        texts = "task" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        texts = False  # unreadable either way: told by the usual one
+    return ChatAnswers.load(path) if texts else Answers.load(path)
 
 
 def compare(first: Side, second: Side, seed: int = 0) -> Comparison:
@@ -117,9 +137,11 @@ def compare(first: Side, second: Side, seed: int = 0) -> Comparison:
         seed: of the bootstrap.
 
     Raises:
-        DataError: they have no test ad in common.
+        DataError: they have no test ad in common, or are of different tasks.
     """
     one, two = first.answers, second.answers
+    if isinstance(one, ChatAnswers) or isinstance(two, ChatAnswers):
+        return _compare_texts(first, second, one, two, seed)
     # An ad that has another right code in the other's data is not the same question.
     ids = [key for key, row in one.rows.items() if key in two.rows and two.rows[key].label == row.label]
     if not ids:
@@ -135,6 +157,40 @@ def compare(first: Side, second: Side, seed: int = 0) -> Comparison:
     return Comparison(
         first, second, len(ids), _differing(first, second), (intervals(one, seed), intervals(two, seed)), gains, test
     )
+
+
+def _compare_texts(
+    first: Side, second: Side, one: Answers | ChatAnswers, two: Answers | ChatAnswers, seed: int
+) -> Comparison:
+    """As `compare`; a text's worth is known against its own data alone, so that both must be of the same."""
+    tasks = [side.task if isinstance(side, ChatAnswers) else "occupation" for side in (one, two)]
+    if not (isinstance(one, ChatAnswers) and isinstance(two, ChatAnswers)) or tasks[0] != tasks[1]:
+        raise DataError(
+            f"{first.title} is of the task {tasks[0]}, {second.title} of {tasks[1]}: compare like with like."
+        )
+    theirs = {row.id for row in two.rows}
+    ids = [row.id for row in one.rows if row.id in theirs]
+    if one.data_fingerprint != two.data_fingerprint or not ids:
+        raise DataError(
+            f"{first.title} was tested on the data {one.data_fingerprint[:12]}, {second.title} on "
+            f"{two.data_fingerprint[:12]}, with {len(ids)} ids in both: texts can be compared on the same examples "
+            "alone. Evaluate both on the same prepared data."
+        )
+    rows = [side.only(ids) or [] for side in (one, two)]
+    gain, test = pair_chats(tasks[0], rows[1], rows[0], seed)
+    found = [_intervals(measure_chats(tasks[0], side, seed)) for side in rows]
+    gains = {HEADLINES[tasks[0]]: gain}
+    return Comparison(first, second, len(ids), _differing(first, second), (found[0], found[1]), gains, test)
+
+
+def _intervals(metrics: Mapping[str, Any]) -> dict[str, Interval]:
+    """The headline metric first, then the others, then the headline metric of each language."""
+    headline = metrics["headline"]
+    names = [headline, *(name for name in metrics if f"{name}_interval" in metrics and name != headline)]
+    found = {name: Interval(metrics[name], *metrics[f"{name}_interval"]) for name in names}
+    for language, own in metrics["per_language"].items():
+        found[f"per_language/{language}"] = Interval(own[headline], *own[f"{headline}_interval"])
+    return found
 
 
 def _differing(first: Side, second: Side) -> dict[str, tuple[str, str]]:

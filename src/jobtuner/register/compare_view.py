@@ -29,7 +29,7 @@ def show(console: Console, found: Comparison) -> None:
     console.print(_metrics(found))
     for name, gain in found.gains.items():
         verdict = "a sure difference" if gain.low > 0 or gain.high < 0 else "no sure difference"
-        _say(console, f"{_TITLES[name]}: B - A = {gain.estimate:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], {verdict}.")
+        _say(console, f"{_label(name)}: B - A = {gain.estimate:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], {verdict}.")
     test = found.test
     _say(
         console,
@@ -62,7 +62,7 @@ def _settings(found: Comparison) -> Table:
 
 def _label(key: str) -> str:
     kind, _, value = key.partition("/")
-    return {"per_language": value, "per_level": f"level {value}"}.get(kind, _TITLES.get(kind, kind))
+    return {"per_language": value, "per_level": f"level {value}"}.get(kind, _TITLES.get(kind, kind.replace("_", " ")))
 
 
 def _metrics(found: Comparison) -> Table:
@@ -70,9 +70,10 @@ def _metrics(found: Comparison) -> Table:
     table.add_column("")
     for name in ("A", "B"):
         table.add_column(name, justify="right")
-    one, two = found.intervals
-    for place, key in enumerate(one):
-        table.add_row(escape(_label(key)), _span(one[key]), _span(two[key]), end_section=place == len(_TITLES) - 1)
+    one, two = found.intervals[0], found.intervals[1]
+    last = sum("/" not in key for key in one) - 1  # of the metrics; slices follow
+    for place, key in enumerate(key for key in one if key in two):
+        table.add_row(escape(_label(key)), _span(one[key]), _span(two[key]), end_section=place == last)
     return table
 
 
@@ -90,7 +91,8 @@ def draw(found: Comparison, path: Path) -> None:
     from matplotlib.figure import Figure
 
     one, two = found.intervals
-    keys = list(one)
+    # Words of an answer and losses are no shares: they would squeeze the rest of the picture.
+    keys = [key for key in one if key in two and key not in {"words", "loss"}]
     figure = Figure(figsize=(_WIDTH_INCHES, 1.6 + _ROW_INCHES * len(keys)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -105,7 +107,8 @@ def draw(found: Comparison, path: Path) -> None:
         axes.plot([side[key].estimate for key in keys], places, "o", color=colour, label=label)
     axes.set_yticks(range(len(keys)), [_label(key).replace("$", r"\$") for key in keys])
     axes.invert_yaxis()
-    axes.set_xlabel("95 % intervals; slices show accuracy")
+    shown = "accuracy" if "accuracy" in found.gains else _label(next(iter(found.gains)))
+    axes.set_xlabel(f"95 % intervals; slices show {shown}")
     axes.grid(axis="x", alpha=0.3)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1, frameon=False)
     axes.set_title(f"{found.common} common test ads", loc="left", pad=40)

@@ -10,6 +10,7 @@ from jobtuner.errors import ModelError
 from jobtuner.tasks.base import IGNORED
 from jobtuner.train.batches import StepBatches, answer_loss, answer_metrics
 from jobtuner.train.group import ALONE, Group
+from jobtuner.train.mixture import MixedRows
 from jobtuner.train.order import EpochOrder
 from jobtuner.train.packing import PACKED, packed_attention
 from jobtuner.train.resume import resumable
@@ -21,8 +22,10 @@ _Row = dict[str, list[int]]
 _MEASURED_TOGETHER = 512  # rows that are packed at once: finding the best fit takes time quadratic in them
 
 
-def answer_trainer(rows: Sequence[_Row], settings: TrainingConfig, seed: int, group: Group = ALONE) -> Any:
-    """A subclass of TRL's SFTTrainer for these rows.
+def answer_trainer(
+    rows: Sequence[_Row], settings: TrainingConfig, seed: int, group: Group = ALONE, mixed: Sequence[MixedRows] = ()
+) -> Any:
+    """A subclass of TRL's SFTTrainer for these rows, behind which those of the mixed sets stand in the data set.
 
     Its batches hold the rows of one optimizer step, which `StepBatches` cuts into forward passes; the step's loss is
     the mean over all their answer tokens, whatever passes they came in, and whichever process made them.
@@ -55,12 +58,13 @@ def answer_trainer(rows: Sequence[_Row], settings: TrainingConfig, seed: int, gr
 
         def _get_train_sampler(self, train_dataset: Any = None) -> Any:
             return EpochOrder(
-                lengths=[len(row["input_ids"]) for row in rows],
+                lengths=[len(row["input_ids"]) for each in (rows, *(other.train for other in mixed)) for row in each],
                 labels=[tuple(label for label in row["labels"] if label != IGNORED) for row in rows],
                 step_rows=settings.batch_size * settings.gradient_accumulation,
                 group=settings.group_by_length,
                 balance=settings.balance,
                 seed=seed,
+                others=[(len(each.train), each.drawn) for each in mixed],
             )
 
         def floating_point_ops(self, inputs: Any) -> int:

@@ -8,7 +8,7 @@ from jobtuner.config import TrainingConfig
 from jobtuner.tasks.base import IGNORED
 from jobtuner.train.group import ALONE, Group
 from jobtuner.train.order import deal
-from jobtuner.train.packing import best_fit, pack, shared_prefix
+from jobtuner.train.packing import best_fit, grain, pack, round_up, shared_prefix
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["AnswersLast", "StepBatches", "answer_count", "answer_loss", "answer_metrics"]
 
 _Row = dict[str, list[int]]
+_STEP = 8  # of answers and of the longest row in a pack: few different shapes, as `grain` says of its size
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,11 @@ class StepBatches:
     def _pass(self, group: Sequence[Any], prefix: int) -> dict[str, Any]:
         if self.settings.packing == "none":
             return AnswersLast(self.pad_id)(group)
-        return pack(group, min(prefix, len(group[0]["input_ids"]) - 1))  # an idle row may be shorter than the prefix
+        prefix = min(prefix, len(group[0]["input_ids"]) - 1)  # an idle row may be shorter than the prefix
+        tokens = prefix + sum(len(row["input_ids"]) - prefix for row in group)
+        size = round_up(tokens, grain(tokens))
+        room = self.settings.pass_tokens
+        return pack(group, prefix, size if room is None or size <= room else tokens, _STEP)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,10 @@ class TrainingData(Protocol):
     labels: list[str]
     """What may be answered; empty for tasks that answer in text."""
     taxonomy_version: str
+    rows: int
+    """Training rows."""
+    left_out: int
+    """Training rows that are not learnt, since their text is held out."""
 
     @property
     def task(self) -> Task | ChatTask:
@@ -70,8 +74,13 @@ class TrainingData(Protocol):
         """Scores validation examples by their labels, where the recipe keeps the best weights by that."""
 
 
-def training_data(config: Config, prepared: PreparedData) -> TrainingData:
+def training_data(config: Config, prepared: PreparedData, held_out: frozenset[str] = frozenset()) -> TrainingData:
     """The data that `prepare` made, for the recipe's task.
+
+    Args:
+        config: the recipe.
+        prepared: folder of the prepared data.
+        held_out: texts that no training row may have.
 
     Raises:
         ContractError: it was prepared for another task.
@@ -81,20 +90,23 @@ def training_data(config: Config, prepared: PreparedData) -> TrainingData:
             f"{prepared.folder} was prepared for the task {prepared.task}; the recipe trains {config.task}. "
             "Prepare the data again."
         )
-    return _Chats(config, prepared) if config.task in CHAT_TASKS else _LabelledAds(config, prepared)
+    kind = _Chats if config.task in CHAT_TASKS else _LabelledAds
+    return kind(config, prepared, held_out)
 
 
 class _LabelledAds:
     """Ads with codes."""
 
-    def __init__(self, config: Config, prepared: PreparedData) -> None:
+    def __init__(self, config: Config, prepared: PreparedData, held_out: frozenset[str]) -> None:
         self.task = get_label_task(config.task)
         self._taxonomy = Taxonomy.load(prepared.folder / "taxonomy.json")
         self._max_ad_tokens, self._training = config.prompt.max_ad_tokens, config.training
-        self._train, self._validation = (
+        found, self._validation = (
             [Example.from_json(row) for row in read_jsonl(prepared.folder / f"{split}.jsonl")]
             for split in ("train", "validation")
         )
+        self._train = [row for row in found if row.text not in held_out]
+        self.rows, self.left_out = len(self._train), len(found) - len(self._train)
         self.labels, self.taxonomy_version = self._taxonomy.labels, self._taxonomy.version
 
     def corpus(self) -> Corpus:
@@ -122,15 +134,17 @@ class _LabelledAds:
 class _Chats:
     """Texts with answers in text."""
 
-    def __init__(self, config: Config, prepared: PreparedData) -> None:
+    def __init__(self, config: Config, prepared: PreparedData, held_out: frozenset[str]) -> None:
         self.task = get_chat_task(config.task)
         self.labels: list[str] = []
         self.taxonomy_version = ""
         self._limits = config.prompt.max_ad_tokens, config.chat.max_answer_tokens
-        self._train, self._validation = (
+        found, self._validation = (
             [ChatExample.from_json(row) for row in read_jsonl(prepared.folder / f"{split}.jsonl")]
             for split in ("train", "validation")
         )
+        self._train = [row for row in found if row.text not in held_out]
+        self.rows, self.left_out = len(self._train), len(found) - len(self._train)
 
     def corpus(self) -> Corpus:
         return Corpus([row.text for row in self._train], [], [], self._train)

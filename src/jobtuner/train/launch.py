@@ -21,6 +21,7 @@ from jobtuner import errors
 from jobtuner.config import Config, HardwareConfig
 from jobtuner.errors import ConfigError, Interrupted, JobTunerError, ModelError
 from jobtuner.progress import EVENTS_VARIABLE
+from jobtuner.tracking_live import child_environment
 from jobtuner.train.guard import StopRequest, stop_requests
 
 __all__ = ["PARENT_VARIABLE", "Machines", "die_with", "launch", "machines", "processes_here", "record_failure"]
@@ -130,6 +131,7 @@ def _start(folder: Path, local: int, rank: int, count: int, place: Machines, por
         "GROUP_RANK": place.rank, "MASTER_ADDR": place.address, "MASTER_PORT": port,
     }  # fmt: skip
     environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+    environment |= child_environment()
     if rank:  # one process alone shows progress
         environment.pop(EVENTS_VARIABLE, None)
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))

@@ -1,5 +1,6 @@
 """The order in which the rows of an epoch are seen: the same for the same seed and epoch, whatever ran before."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,13 +26,15 @@ class EpochOrder:
     """A sampler: row indices of one epoch. Where a step's rows are consecutive, they are of like length if `group`.
 
     Args:
-        lengths: tokens of each row.
-        labels: label of each row.
+        lengths: tokens of each row, those of other sets behind the own.
+        labels: label of each own row.
         step_rows: rows an optimizer step.
         group: sort by length within stretches of some fifty steps, and put the steps of a stretch in random order.
         balance: 0: every row once. Above: as many rows, drawn with replacement; a label's probability goes with its
             count to the power of 1 - balance.
         seed: with the epoch decides the order.
+        others: (rows, rows an epoch) of each other set. Each epoch goes on in its shuffled rows where the one before
+            stopped, and begins again, shuffled anew, when all have come.
     """
 
     lengths: Sequence[int]
@@ -40,6 +43,7 @@ class EpochOrder:
     group: bool
     balance: float
     seed: int
+    others: Sequence[tuple[int, int]] = ()
     epoch: int = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -48,7 +52,7 @@ class EpochOrder:
 
     def __len__(self) -> int:
         """Rows an epoch."""
-        return len(self.lengths)
+        return len(self.labels) + sum(drawn for _, drawn in self.others)
 
     def __iter__(self) -> Iterator[int]:
         """Row indices in order."""
@@ -58,9 +62,12 @@ class EpochOrder:
         if self.balance:
             counts = Counter(self.labels)
             weights = torch.tensor([counts[label] ** -self.balance for label in self.labels], dtype=torch.float64)
-            drawn = torch.multinomial(weights, len(self), replacement=True, generator=generator).tolist()
+            drawn = torch.multinomial(weights, len(self.labels), replacement=True, generator=generator).tolist()
         else:
-            drawn = torch.randperm(len(self), generator=generator).tolist()
+            drawn = torch.randperm(len(self.labels), generator=generator).tolist()
+        if self.others:
+            drawn += self._of_others()
+            drawn = [drawn[index] for index in torch.randperm(len(drawn), generator=generator).tolist()]
         if not self.group:
             yield from drawn
             return
@@ -73,3 +80,24 @@ class EpochOrder:
             order = torch.randperm(filled, generator=generator).tolist()
             for step in [*order, *range(filled, len(steps))]:
                 yield from steps[step]
+
+    def _of_others(self) -> list[int]:
+        found: list[int] = []
+        first = len(self.labels)
+        for number, (rows, drawn) in enumerate(self.others):
+            found += [first + index for index in self._stretch(number, rows, self.epoch * drawn, drawn)]
+            first += rows
+        return found
+
+    def _stretch(self, number: int, rows: int, start: int, size: int) -> list[int]:
+        """`size` indices from the place `start` of an endless line of shuffles of a set."""
+        import torch
+
+        found: list[int] = []
+        while len(found) < size:
+            turn, place = divmod(start + len(found), rows)
+            digest = hashlib.sha256(f"{self.seed} {number} {turn}".encode()).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+            shuffled = torch.randperm(rows, generator=generator).tolist()
+            found += shuffled[place : place + size - len(found)]
+        return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from jobtuner.config import Config, LoraSettings, QuantizationConfig, TrainingConfig
 from jobtuner.train.arguments import optimizer_steps
+from jobtuner.train.mixture import epoch_rows
 from jobtuner.train.shapes import Shape
 
 __all__ = [
@@ -29,6 +30,7 @@ class Workload:
     """What the run reads."""
 
     examples: int
+    """Of the recipe's own set."""
     example_tokens: int
     """Mean tokens of an example, prompt and answer included."""
     answer_tokens: int
@@ -85,11 +87,12 @@ def make_plan(config: Config, shape: Shape, work: Workload) -> Plan:
     processes = config.hardware.processes or 1
     parts = processes if config.hardware.sharding == "fsdp" else 1
     per_step = training.batch_size * training.gradient_accumulation
-    steps = optimizer_steps(training, work.examples)
-    rows = min(steps * per_step, round(training.epochs * work.examples))
+    examples = epoch_rows(training.mixture, work.examples)
+    steps = optimizer_steps(training, examples)
+    rows = min(steps * per_step, round(training.epochs * examples))
     size = _dtype_bytes(config.quantization)
     by_budget = training.pass_tokens is not None
-    share = min(training.batch_size, work.examples, -(-per_step // processes))  # examples of a pass
+    share = min(training.batch_size, examples, -(-per_step // processes))  # examples of a pass
     pass_tokens = training.pass_tokens or share * work.example_tokens
     pass_rows = max(1, pass_tokens // work.example_tokens) if by_budget else share
     linear, constants = weight_bytes(shape, config.quantization)

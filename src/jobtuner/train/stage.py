@@ -4,9 +4,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from jobtuner.run import home
 from jobtuner.scoring import InferenceSettings
 from jobtuner.storage import local_path
 from jobtuner.tasks import CHAT_TASKS
+from jobtuner.tracking_live import live_curves
 from jobtuner.train.best import Watch
 from jobtuner.train.checkpoint import CheckpointStore
 from jobtuner.train.curves import CURVES_FILE, draw_curves
@@ -29,9 +30,10 @@ from jobtuner.train.identity import environment, identity
 from jobtuner.train.kernels import compile_layers, use_liger, verify_kernels
 from jobtuner.train.launch import launch, machines, processes_here
 from jobtuner.train.lora import add_adapter, verify
+from jobtuner.train.mixture import MixedRows, MixedSet, mixed_sets, without_places
 from jobtuner.train.resume import Checkpointing, SeenEnoughError
 from jobtuner.train.shard import shard_base
-from jobtuner.train.standin import build_standin
+from jobtuner.train.standin import Corpus, build_standin
 from jobtuner.train.trainer import fine_tune
 
 __all__ = ["CHECKPOINTS_VARIABLE", "fine_tune_in", "run", "take_part"]
@@ -86,16 +88,18 @@ def fine_tune_in(
     from transformers import set_seed
 
     prepared = PreparedData.load(prepare)
-    data = training_data(config, prepared)
-    source, built = group.tell(_base(config, data, out_dir) if group.first else None)
+    data, others = training_data(config, prepared), mixed_sets(config, prepared)
+    source, built = group.tell(_base(config, _corpus(data, others), data, out_dir) if group.first else None)
 
     tokenizer = load_tokenizer(source, config.model.revision)
     rows = data.encode(tokenizer)
+    mixed = [each.encode(tokenizer, data.rows) for each in others]
     set_seed(config.seed)
     model, found = _model(config, source)
     settings = {**found, "revision": config.model.revision, **built}
-    me = identity(config.digest(*_SECTIONS), (rows.train, rows.validation), model)
-    settings |= {"processes": group.size, **_shard(config, model, group)}
+    splits = [rows.train, rows.validation, *(split for each in mixed for split in (each.train, each.validation))]
+    me = identity(without_places(config).digest(*_SECTIONS), splits, model)
+    settings |= {"processes": group.size, **_shard(config, model, group), **_mixture(others, mixed)}
     with _checkpoints(config, me, group) if group.first else nullcontext() as store:
         scratch = out_dir / f"scratch-{group.rank}"
         if "tensorboard" in config.reporting.to:
@@ -105,7 +109,8 @@ def fine_tune_in(
                 model, tokenizer, rows.train, rows.validation, config.training, config.seed, scratch,
                 Checkpointing(store, config.checkpoint), ids=rows.ids, group=group,
                 autocast=config.quantization.compute_dtype == "bfloat16",
-                judge=data.judge(tokenizer), watch=watch, report_to=config.reporting.to,
+                judge=data.judge(tokenizer), watch=watch, report_to=config.reporting.to, mixed=mixed,
+                live=live_curves() if group.first else None,
             )  # fmt: skip
         except SeenEnoughError:
             if store is not None:
@@ -231,11 +236,30 @@ def _uri(config: Config) -> str | None:
     return config.checkpoint.uri or os.environ.get(CHECKPOINTS_VARIABLE) or None
 
 
-def _base(config: Config, data: TrainingData, out_dir: Path) -> tuple[str, dict[str, Any]]:
+def _corpus(data: TrainingData, others: Sequence[MixedSet]) -> Corpus:
+    """What the stand-in reads: the own set in the form in which it will be asked, of the others their texts."""
+    own = data.corpus()
+    return replace(own, ads=[*own.ads, *(text for each in others for text in each.data.corpus().ads)])
+
+
+def _mixture(others: Sequence[MixedSet], mixed: Sequence[MixedRows]) -> dict[str, Any]:
+    """What was mixed in, as it was found."""
+    found = {
+        each.name: {
+            "data": each.fingerprint,
+            "rows": len(rows.train),
+            "an_epoch": rows.drawn,
+            "held_out": each.left_out,
+        }
+        for each, rows in zip(others, mixed, strict=True)
+    }
+    return {"mixture": found} if found else {}
+
+
+def _base(config: Config, corpus: Corpus, data: TrainingData, out_dir: Path) -> tuple[str, dict[str, Any]]:
     """The base model's location, and how it was built where it is the stand-in (copied or built into `base/`)."""
     if config.model.base != STANDIN:
         return config.model.base, {}
-    corpus = data.corpus()
     target = out_dir / "base"
     cache = os.environ.get("JOBTUNER_CACHE")
     place = Path(cache) / "standin" / corpus.digest(config.model.standin, config.seed)[:24] if cache else None

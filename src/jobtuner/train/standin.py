@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jobtuner.config import StandinConfig
 from jobtuner.progress import track
 from jobtuner.records import ChatExample
+from jobtuner.standin_tokenizer import SPECIAL, label_texts, titles_with_codes, train_tokenizer
 from jobtuner.tasks import CHAT_TASKS, ChatEncoder, ChatTask, PromptEncoder, Task, get_chat_task, get_label_task
 from jobtuner.tasks.base import IGNORED
 from jobtuner.taxonomy import Taxonomy
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Corpus", "build_standin", "train_tokenizer"]
+__all__ = ["Corpus", "build_standin"]
 
 _Row = tuple[list[int], int]
 """Token ids, and the index of the first one that carries loss."""
@@ -35,7 +36,6 @@ _Row = tuple[list[int], int]
 _AD_TOKENS = 128
 _CHAT_TOKENS = 256  # of a text, and of an answer
 _SORTED_TOGETHER = 2048  # rows: a window large enough for little padding, small enough for random batches
-_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Corpus:
     @classmethod
     def of(cls, ads: Sequence[str], taxonomy: Taxonomy) -> "Corpus":
         """All ads, and every title of every label in every language."""
-        lines = [(title, code) for code in taxonomy.labels for title in taxonomy[code].titles.values()]
+        lines = titles_with_codes(taxonomy)
         return cls(list(ads), [title for title, _ in lines], [code for _, code in lines])
 
     def digest(self, config: StandinConfig, seed: int) -> str:
@@ -65,30 +65,6 @@ class Corpus:
         for text in (*self.ads, "", *self.titles, "", *self.codes, *chats):
             digest.update(text.encode() + b"\0")
         return digest.hexdigest()
-
-
-def train_tokenizer(texts: Sequence[str], vocab_size: int) -> "PreTrainedTokenizerBase":
-    """A Qwen2 tokenizer with its own vocabulary, learnt from the texts.
-
-    Args:
-        texts: what it will read.
-        vocab_size: entries, the 256 bytes and three special tokens included.
-    """
-    from transformers import Qwen2Tokenizer
-    from trl.chat_template_utils import qwen2_5_chat_template
-
-    base = Qwen2Tokenizer(additional_special_tokens=list(_SPECIAL[1:]))
-    tokenizer: PreTrainedTokenizerBase = base.train_new_from_iterator(
-        _chunks(texts), vocab_size=vocab_size, show_progress=False
-    )
-    tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
-    tokenizer.chat_template = qwen2_5_chat_template
-    return tokenizer
-
-
-def _chunks(texts: Sequence[str], size: int = 1000) -> Iterator[list[str]]:
-    for start in range(0, len(texts), size):
-        yield list(texts[start : start + size])
 
 
 def build_standin(
@@ -111,7 +87,7 @@ def build_standin(
 
     set_seed(seed)
     tokenizer = train_tokenizer(_tokenizer_texts(corpus, task), config.vocab_size)
-    ids = {name: int(tokenizer.encode(name)[0]) for name in _SPECIAL}
+    ids = {name: int(tokenizer.encode(name)[0]) for name in SPECIAL}
     model: Any = Qwen2ForCausalLM(
         Qwen2Config(
             vocab_size=math.ceil(len(tokenizer) / 64) * 64,  # Qwen2.5 pads its embedding too; kernels like it
@@ -147,8 +123,7 @@ def _tokenizer_texts(corpus: Corpus, task: Task | ChatTask) -> list[str]:
         chats = [get_chat_task(task.name).prompt(row.text, row.facts) for row in corpus.chats]
         told = [turn["content"] for chat in chats for turn in chat]
         return [*told, *(row.answer for row in corpus.chats), *["\nsystem\nuser\nassistant\n"] * len(chats)]
-    prompt = " ".join(message["content"] for message in get_label_task(task.name).messages(""))
-    return [*corpus.ads, *corpus.titles, *[f"{prompt}\nsystem\nuser\nassistant\n"] * len(corpus.ads)]
+    return label_texts(get_label_task(task.name), corpus.ads, corpus.titles)
 
 
 def _rows(tokenizer: "PreTrainedTokenizerBase", corpus: Corpus, task: Task | ChatTask) -> list[_Row]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import yaml
 
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import Trial
 
-__all__ = ["MEASUREMENTS", "Metric", "TuningPlan", "begin", "best_recipe", "next_trial", "open_study"]
+__all__ = ["MEASUREMENTS", "METRICS", "Metric", "TuningPlan", "begin", "best_recipe", "next_trial", "open_study"]
 
 Metric = Literal["loss", "accuracy", "label_accuracy", "macro_f1"]
+METRICS: tuple[str, ...] = get_args(Metric)
 
 MEASUREMENTS = 8
 """In a trial, where the recipe says nothing: enough for pruning, and little beside the training."""
@@ -73,14 +74,37 @@ class TuningPlan:
         document = config.model_dump(mode="json", by_alias=True) | {"training": training, "hardware": hardware}
         return Config.model_validate_json(json.dumps(document))
 
+    def recipe_of(self, overrides: Mapping[str, str], name: str, number: int, value: float) -> str:
+        """The recipe of a trial as YAML.
+
+        Args:
+            overrides: the trial's.
+            name: of the file that it will be in.
+            number: of the trial.
+            value: what it reached.
+        """
+        config = self.config(overrides)
+        document = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        document |= {
+            "name": f"{config.name}-tuned",
+            "hardware": load_config(self.recipe, self.overrides).hardware.model_dump(),
+        }
+        head = (
+            f"# jobtuner run --recipe {name}\n# Trial {number} of a search over {config.name}: validation "
+            f"{self.metric} {value:.4f}.\n"
+        )
+        return head + yaml.safe_dump(document, allow_unicode=True, sort_keys=False)
+
     def steps(self, config: Config) -> int:
         """Optimizer steps of a trial."""
         from jobtuner.contracts import PreparedData
         from jobtuner.train.arguments import optimizer_steps
+        from jobtuner.train.mixture import epoch_rows
 
         rows = PreparedData.load(self.prepare).folder / "train.jsonl"
         with rows.open(encoding="utf-8") as stream:
-            return optimizer_steps(config.training, sum(1 for _ in stream))
+            own = sum(1 for _ in stream)
+        return optimizer_steps(config.training, epoch_rows(config.training.mixture, own))
 
 
 def begin(folder: Path, plan: TuningPlan) -> int:
@@ -151,17 +175,8 @@ def best_recipe(folder: Path, plan: TuningPlan) -> Path | None:
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return None
     best = study.best_trial
-    config = plan.config(best.user_attrs["overrides"])
-    document = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    document |= {
-        "name": f"{config.name}-tuned",
-        "hardware": load_config(plan.recipe, plan.overrides).hardware.model_dump(),
-    }
-    head = (
-        f"# jobtuner run --recipe {folder / _BEST}\n# Trial {best.number} of a search over {plan.recipe}: validation "
-        f"{plan.metric} {best.value:.4f}.\n"
-    )
-    (folder / _BEST).write_text(head + yaml.safe_dump(document, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    text = plan.recipe_of(best.user_attrs["overrides"], f"{folder / _BEST}", best.number, float(best.value or 0.0))
+    (folder / _BEST).write_text(text, encoding="utf-8")
     return folder / _BEST
 
 

@@ -3,20 +3,18 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobtuner.config import Config
-from jobtuner.errors import ConfigError, ModelError
-from jobtuner.progress import notice
 from jobtuner.run import Run
-from jobtuner.tracking import Status, Tracker, connect
-from jobtuner.tracking_entries import Entry, Measurement, recipe_parameters
+from jobtuner.tracking import Tracker, connect
 from jobtuner.train.launch import PARENT_VARIABLE, die_with
 from jobtuner.train.resume import SeenEnoughError
 from jobtuner.train.space import Space, load_space
 from jobtuner.train.stage import fine_tune_in
+from jobtuner.train.trial import Attempt
 from jobtuner.train.tune import MEASUREMENTS, TuningPlan, next_trial, open_study
 
 if TYPE_CHECKING:
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 __all__ = ["main", "work"]
-
-_SECTIONS = ("seed", "task", "prompt", "model", "quantization", "lora", "training")
 
 
 def work(folder: Path) -> None:
@@ -48,35 +44,15 @@ def _one(
 ) -> None:
     from optuna.trial import TrialState
 
-    overrides = space.suggest(trial)
-    trial.set_user_attr("overrides", overrides)
-    run_id = tracker.store.open_nested(parent, f"trial-{trial.number}", {"stage": "tune", "trial": str(trial.number)})
-    measured: list[float] = []
-    state, tags = TrialState.PRUNED, dict[str, str]()
-    try:
-        config = plan.config(overrides)
-        tracker.store.log(run_id, Entry(params=recipe_parameters(config, *_SECTIONS)))
-        _train(folder, plan, config, trial, measured)
-        state = TrialState.COMPLETE
-    except SeenEnoughError:
-        tags = {"pruned": f"after {len(measured)} measurements"}
-    except (ConfigError, ModelError) as error:  # these settings cannot be trained: others can
-        if isinstance(error, ModelError) and not measured and not _diverged(error):
-            _close(tracker, run_id, "FAILED", {"error": str(error)}, measured, plan)
-            raise
-        tags = {"refused": str(error)}
-        notice(f"Trial {trial.number} was given up: {error}")
-    except BaseException:
-        _close(tracker, run_id, "KILLED", {}, measured, plan)
-        raise
-    finished = state == TrialState.COMPLETE
-    study.tell(trial, _best(plan, measured) if finished else None, state=state)
-    _close(tracker, run_id, "FINISHED", tags, measured, plan)
-    shown = f"{plan.metric} {_best(plan, measured):.4f}" if measured else "no measurement"
-    notice(f"Trial {trial.number}: {shown}{'' if finished else ', given up'}; {_shown(overrides)}")
+    attempt = Attempt(plan, trial.number, space.suggest(trial))
+    trial.set_user_attr("overrides", attempt.overrides)
+    if attempt.run(tracker, parent, partial(_train, folder, plan, trial, attempt.measured)):
+        study.tell(trial, attempt.best)
+    else:
+        study.tell(trial, state=TrialState.PRUNED)
 
 
-def _train(folder: Path, plan: TuningPlan, config: Config, trial: "Trial", measured: list[float]) -> None:
+def _train(folder: Path, plan: TuningPlan, trial: "Trial", measured: list[float], config: Config) -> None:
     out = folder / "trials" / f"{trial.number}-{os.getpid()}"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -96,29 +72,6 @@ def _train(folder: Path, plan: TuningPlan, config: Config, trial: "Trial", measu
         fine_tune_in(config, Path(plan.prepare), out, watch=watch)
     finally:
         shutil.rmtree(out, ignore_errors=True)  # the settings are what is sought; the checkpoints lie elsewhere
-
-
-def _close(
-    tracker: Tracker, run_id: str, status: Status, tags: Mapping[str, str], measured: list[float], plan: TuningPlan
-) -> None:
-    name = f"validation_{plan.metric}"
-    metrics = [Measurement(name, value, number) for number, value in enumerate(measured, start=1)]
-    if measured:
-        metrics.append(Measurement(f"best_{name}", _best(plan, measured)))
-    tracker.store.log(run_id, Entry(metrics=metrics, tags=tags))
-    tracker.store.close(run_id, status)
-
-
-def _best(plan: TuningPlan, measured: list[float]) -> float:
-    return min(measured) if plan.metric == "loss" else max(measured)
-
-
-def _diverged(error: ModelError) -> bool:
-    return any(part in str(error) for part in ("The loss is", "gradients exploded"))
-
-
-def _shown(overrides: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in overrides.items())
 
 
 def main(folder: Path) -> None:

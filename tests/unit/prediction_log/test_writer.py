@@ -58,6 +58,22 @@ def test_a_text_is_kept_on_demand_and_without_personal_data(tmp_path: Path) -> N
     assert read_window(str(tmp_path), NOON, NOON + DAY)["text"].to_pylist() == ["Nurse. Write to [EMAIL] �"]
 
 
+def test_a_language_that_nobody_named_is_found_among_those_that_are_told(tmp_path: Path) -> None:
+    log = PredictionLog(str(tmp_path), LogSettings(languages=("de", "en", "da")))
+    texts = [
+        "Wir suchen eine Krankenpflegerin für die Nachtschicht",
+        "Vi søger en sygeplejerske til natholdet på afdelingen",
+        "12345",
+    ]
+    log.offer([answer(number, text=text, language=None) for number, text in enumerate(texts)])
+    log.offer([answer(3, text=texts[0], language="fr"), answer(4, text=texts[0] + " \ud800", language=None)])
+    assert log.close()
+    languages = read_window(str(tmp_path), NOON, NOON + DAY)["language"].to_pylist()
+    assert languages == ["de", "da", "und", "fr", "de"]
+    with pytest.raises(DataError, match="known are"):
+        PredictionLog(str(tmp_path), LogSettings(languages=("de", "xx")))
+
+
 def test_parts_lie_in_the_day_of_their_answers(tmp_path: Path) -> None:
     log = PredictionLog(str(tmp_path))
     log.offer([answer(0), answer(1, time=NOON - DAY), answer(2, time=NOON + DAY)])

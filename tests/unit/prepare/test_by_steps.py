@@ -1,5 +1,6 @@
 """`jobtuner data …` step by step gives what the stage gives in one go; DVC runs the steps, for real."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,17 +12,25 @@ import pytest
 import yaml
 from minio import Minio
 from moto.server import ThreadedMotoServer
+from pyarrow import parquet
 from typer.testing import CliRunner
 
 from jobtuner.cli import app
 from jobtuner.cli import data as commands
 from jobtuner.config import load_config
 from jobtuner.contracts import PreparedData
-from jobtuner.prepare.by_steps import STEPS
+from jobtuner.errors import ModelError
+from jobtuner.prepare.by_steps import STEPS, run_step
 from jobtuner.prepare.stage import run
+from jobtuner.records import read_jsonl
+from jobtuner.standin_tokenizer import label_texts, titles_with_codes, train_tokenizer
+from jobtuner.tasks import PromptEncoder, get_label_task
+from jobtuner.tasks.base import IGNORED
+from jobtuner.taxonomy import Taxonomy
 from tests.unit.prepare.test_shards import FILES, content, write_rows
 
 ROOT = Path(__file__).parents[3]
+TOKENS = {"data.count_tokens": "40", "model.standin.vocab_size": "600"}
 
 
 def jobtuner(*words: str) -> str:
@@ -40,10 +49,10 @@ def recipe(folder: Path) -> Path:
     return path
 
 
-def test_five_steps_make_what_the_stage_makes(tmp_path: Path) -> None:
+def test_the_steps_up_to_split_make_what_the_stage_makes(tmp_path: Path) -> None:
     params = str(recipe(tmp_path))
     before: list[str] = []
-    for name in STEPS:
+    for name in list(STEPS)[:-1]:
         out = str(tmp_path / name)
         jobtuner(name, "--recipe", params, *before, "--out", out)
         before = ["--from", out]
@@ -53,6 +62,46 @@ def test_five_steps_make_what_the_stage_makes(tmp_path: Path) -> None:
     assert content(tmp_path / "split") == content(whole.folder)
     assert PreparedData.load(tmp_path / "split").fingerprint == whole.fingerprint
     jobtuner("split", "--recipe", params, "--from", str(tmp_path / "deduplicate"), "--out", str(tmp_path / "split"))
+
+
+def test_tokenize_writes_what_training_sees(tmp_path: Path) -> None:
+    config = load_config(str(recipe(tmp_path)), {**TOKENS, "prompt.max_ad_tokens": "12"})
+    (tmp_path / "split").mkdir()
+    data = run(config, {}, tmp_path / "split")
+    run_step("tokenize", config, data.folder, tmp_path / "tokens")
+    texts = [row["text"] for row in read_jsonl(data.folder / "train.jsonl")]
+    titles = [title for title, _ in titles_with_codes(Taxonomy.load(data.folder / "taxonomy.json"))]
+    task = get_label_task("occupation")
+    tokenizer = train_tokenizer(label_texts(task, texts, titles), config.model.standin.vocab_size)
+    encoder = PromptEncoder(task, tokenizer, 12)
+    found = json.loads((tmp_path / "tokens" / "tokens.json").read_text(encoding="utf-8"))
+    for name in ("train", "validation", "test"):
+        rows = list(read_jsonl(data.folder / f"{name}.jsonl"))
+        table = parquet.read_table(tmp_path / "tokens" / f"{name}.parquet").to_pylist()
+        expected = encoder.examples([row["text"] for row in rows], [row["label"] for row in rows])
+        assert [row["id"] for row in table] == [row["id"] for row in rows]
+        assert [row["input_ids"] for row in table] == [row["input_ids"] for row in expected]
+        for row, right in zip(table, expected, strict=True):
+            assert right["labels"][-row["answer_tokens"] :] == row["input_ids"][-row["answer_tokens"] :]
+            assert set(right["labels"][: -row["answer_tokens"]]) == {IGNORED}
+        assert found["tokens"][name]["longest"] == max(len(row["input_ids"]) for row in table)
+    card = (data.folder / "card.md").read_text(encoding="utf-8").split("## Lengths in tokens")[1]
+    lengths = sorted(len(tokenizer.encode(text, add_special_tokens=False)) for text in texts)
+    line = next(line for line in card.splitlines() if line.startswith("| train |"))
+    cells = [int(cell.replace(",", "")) for cell in line.strip("| ").split(" | ")[1:]]
+    assert cells[4] <= 40
+    assert lengths[0] <= cells[0] <= cells[1] <= cells[3] <= lengths[-1]
+    assert cells[5] > 0  # the limit of 12 cuts
+    assert "card_tokens.png" in (data.folder / "card.html").read_text(encoding="utf-8")
+
+
+def test_tokens_that_cannot_be_counted_do_not_stop_the_data(tmp_path: Path) -> None:
+    config = load_config(str(recipe(tmp_path)), {**TOKENS, "model.base": str(tmp_path / "gone")})
+    (tmp_path / "split").mkdir()
+    data = run(config, {}, tmp_path / "split")
+    assert "Not counted: The tokenizer of" in (data.folder / "card.md").read_text(encoding="utf-8")
+    with pytest.raises(ModelError, match=r"model\.base"):
+        run_step("tokenize", config, data.folder, tmp_path / "tokens")
 
 
 def test_a_step_wants_the_one_before_and_a_folder_of_its_own(tmp_path: Path) -> None:
@@ -103,8 +152,11 @@ def test_dvc_runs_the_steps_without_git_and_keeps_them_in_an_object_store(
     (place / "bin").mkdir(parents=True)
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copyfile(ROOT / name, place / name)
-    for name in ("src/jobtuner/prepare", "src/jobtuner/clean.py", "src/jobtuner/personal_data.py"):
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values()
+    for name in sorted({name for stage in stages for name in stage["deps"] if name.startswith("src/")}):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
+        if (place / name).exists():
+            continue
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile)(ROOT / name, place / name)
     program = place / "bin" / "jobtuner"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m jobtuner.cli "$@"\n', encoding="utf-8")
@@ -120,7 +172,7 @@ def test_dvc_runs_the_steps_without_git_and_keeps_them_in_an_object_store(
 
     dvc("init", "--no-scm")
     ran = dvc("repro")
-    assert [f"Running stage '{name}'" in ran for name in STEPS] == [True] * 5
+    assert [f"Running stage '{name}'" in ran for name in STEPS] == [True] * 6
     prepared = place / "outputs" / "data" / "prepared"
     before = {name: (prepared / name).read_bytes() for name in FILES}
     assert "Running stage" not in dvc("repro")
@@ -128,7 +180,7 @@ def test_dvc_runs_the_steps_without_git_and_keeps_them_in_an_object_store(
     params["split"]["test"] = 0.3
     (place / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     again = dvc("repro")
-    assert [f"Running stage '{name}'" in again for name in STEPS] == [False, False, False, True, True]
+    assert [f"Running stage '{name}'" in again for name in STEPS] == [False, False, False, True, True, True]
     assert (prepared / "test.jsonl").read_bytes() != before["test.jsonl"]
     after = {name: (prepared / name).read_bytes() for name in FILES}
     dvc("remote", "add", "--default", "store", remote)

@@ -1,5 +1,6 @@
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from jobtuner.prepare.card import render_card, write_card
@@ -7,6 +8,7 @@ from jobtuner.prepare.card_charts import CHARTS
 from jobtuner.prepare.card_facts import CardFacts, Cleaning, Cluster, Pair, SplitFacts
 from jobtuner.prepare.leakage import Leakage, Neighbour
 from jobtuner.prepare.sources import Rejected
+from jobtuner.prepare.tokens import TokenLengths
 from jobtuner.records import Example
 from jobtuner.taxonomy import Occupation, Taxonomy
 
@@ -125,7 +127,9 @@ def test_nearest_training_rows() -> None:
 
 def test_the_page_is_whole_and_harmless(tmp_path: Path) -> None:
     evil = Rejected("r9", "no label", "<script>alert(1)</script>")
-    write_card(facts([evil]), tmp_path)
+    tokens = TokenLengths("standin", 12, {"train": [3, 5, 9], "validation": [4], "test": [13]})
+    told = replace(facts([evil]), tokens=tokens)
+    write_card(told, tmp_path)
     page = (tmp_path / "card.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
@@ -133,4 +137,7 @@ def test_the_page_is_whole_and_harmless(tmp_path: Path) -> None:
     assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
     for name in CHARTS:
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "card.md").read_text(encoding="utf-8") == render_card(facts([evil]))
+    assert (tmp_path / "card.md").read_text(encoding="utf-8") == render_card(told)
+    lines = render_card(told).splitlines()
+    assert "| train | 3 | 5 | 5 | 9 | 3 | 0 |" in lines
+    assert "| test | 13 | 13 | 13 | 13 | 1 | 1 |" in lines

@@ -161,8 +161,9 @@ def test_new_rows_hardly_move_the_old_ones(seed: int, labels: int, clusters: int
     added = [Row("0000", "en", f"new-{seed}-{number}") for number in range(new)]
     after = assign(rows + added, CONFIG, seed)[: len(rows)]
     moved = sum(one != other for one, other in zip(before, after, strict=True))
-    # A new row makes room for 0.15 + 0.10 rows of its label, and comes between those of its language and the others.
-    assert moved <= 3 * new
+    # A new row makes room for 0.15 + 0.10 rows of its label, and comes between those of its language and the others; in
+    # all cases that this test may draw, 3 rows and one more a new row are the most that move.
+    assert moved <= 3 + new
     others = [place for place, row in enumerate(rows) if row.label != "0000"]
     assert [before[place] for place in others] == [after[place] for place in others]
 

@@ -13,9 +13,10 @@ from typer.testing import CliRunner, Result
 from jobtuner.cli import app
 from jobtuner.config import load_config
 from jobtuner.errors import ConfigError, ContractError, DataError
-from jobtuner.records import Prediction
+from jobtuner.records import ChatAnswer, Prediction
 from jobtuner.register.answers import Answers
-from jobtuner.register.compare import Comparison, Side, compare, find_side
+from jobtuner.register.chat_answers import ChatAnswers
+from jobtuner.register.compare import Comparison, Side, _stored, compare, find_side
 from jobtuner.register.compare_view import draw, show
 from jobtuner.register.registry import open_registry
 from jobtuner.register.stage import register
@@ -181,3 +182,45 @@ def test_models_and_rollback(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [json.loads(line) for line in jobtuner("models", NAME, "--json").output.splitlines()]
     assert [row["aliases"] for row in rows] == [["champion"], ["challenger"]]
     assert rows[1]["marks"]["taken_back"].endswith("in favour of version 1.")
+
+
+def a_writer(title: str, good: int, task: str = "skills", data: str = "d" * 64) -> Side:
+    """Answers to twelve examples in two languages, so many of them right."""
+    counts = ("found", "wanted", "right", "found_touching", "wanted_touched", "names_found", "names_wanted", "quoted")
+    rows = []
+    for place in range(12):
+        scores = dict.fromkeys(counts, 2.0) | {"names_right": 2.0, "quoted_true": 2.0, "exact": 1.0}
+        if place >= good:
+            scores |= {"right": 0.0, "names_right": 0.0, "exact": 0.0}
+        rows.append(ChatAnswer(f"r{place}", "en" if place % 2 else "da", f"c{place}", "[]", scores))
+    return Side(title, {}, ChatAnswers(task, data, rows))
+
+
+def test_texts_are_compared_by_the_metrics_of_their_task(tmp_path: Path) -> None:
+    found = compare(a_writer("old", 3), a_writer("new", 12))
+    assert found.gains["span_f1"].estimate == pytest.approx(0.75)
+    assert (found.test.ours_only, found.test.theirs_only, found.common) == (9, 0, 12)
+    assert next(iter(found.intervals[0])) == "span_f1"
+    assert found.intervals[1]["per_language/da"].estimate == 1.0
+    printed = io.StringIO()
+    show(Console(file=printed, width=200), found)
+    assert "span f1: B - A = +0.7500" in printed.getvalue() and "a sure difference" in printed.getvalue()
+    draw(found, tmp_path / "both.png")
+    assert (tmp_path / "both.png").stat().st_size > 10_000
+    kept = a_writer("old", 3).answers
+    assert isinstance(kept, ChatAnswers)
+    kept.save(tmp_path / "answers.json")
+    assert _stored(tmp_path / "answers.json") == kept
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda: a_writer("b", 3, data="e" * 64), "same examples"),
+        (lambda: a_writer("b", 3, task="instruct"), "like with like"),
+        (lambda: side("b", GOOD), "of occupation: compare like"),
+    ],
+)
+def test_texts_of_other_data_or_tasks_cannot_be_compared(other: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        compare(a_writer("a", 3), other())

@@ -8,7 +8,7 @@ from jobtuner.serve.gateway import create_app
 from tests.unit.serve.fakes import KeywordClassifier
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Fail when the condition does not come true in time."""
     deadline = time.monotonic() + seconds
     while not condition():

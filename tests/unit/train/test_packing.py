@@ -11,7 +11,7 @@ from jobtuner.models import load_quantized
 from jobtuner.tasks.base import IGNORED
 from jobtuner.train.batches import StepBatches, answer_loss, answer_metrics
 from jobtuner.train.lora import add_adapter
-from jobtuner.train.packing import best_fit, pack, packed_attention, shared_prefix
+from jobtuner.train.packing import best_fit, grain, pack, packed_attention, shared_prefix
 from tests.conftest import LORA, NF4, Standin
 from tests.unit.train.samples import plain_loss
 
@@ -136,6 +136,32 @@ def test_a_pack_holds_the_prefix_once() -> None:
     rows = synthetic([30, 5, 17])
     assert pack(rows, 9)["input_ids"].shape == (1, 9 + 31 + 6 + 18)
     assert pack(rows, 0)["input_ids"].shape == (1, 40 + 15 + 27)
+
+
+def test_packs_come_in_few_sizes_and_never_in_more_tokens_than_a_pass_has() -> None:
+    made = [StepBatches(0, TrainingConfig(batch_size=3))(synthetic([n, 20 + n, 41]))["passes"][0] for n in range(40)]
+    sizes = {each["input_ids"].shape[1] for each in made}
+    assert len(sizes) < 12
+    for number, each in enumerate(made):
+        rows = (10 + number) + (30 + number) + 51 - 2 * each["layout"]["prefix"]
+        assert rows + each["layout"]["fill"] == each["input_ids"].shape[1] < rows * 1.13
+        assert {tensor.shape for tensor in (each["kept"], each["targets"], each["owner"])} == {(16,)}  # 1 + 5 + 3
+        assert int((each["targets"] != IGNORED).sum()) == 9
+    exact = TrainingConfig(batch_size=3, pass_tokens=76)  # the next size is 80
+    assert StepBatches(0, exact)(synthetic([1, 21, 41]))["passes"][0]["input_ids"].shape == (1, 75)
+    assert grain(175) == (8 if torch.cuda.is_available() else 16)
+
+
+@pytest.mark.parametrize("longest", [20, 300])
+def test_short_and_long_rows_are_attended_to_alike(standin: Standin, longest: int, monkeypatch: Any) -> None:
+    """Plain products and SDPA's kernel, whichever the length chooses, against the other one."""
+    model, rows = adapted(standin), synthetic([12, longest])
+    chosen, wanted, _ = in_passes(model, rows, TrainingConfig(batch_size=2))
+    monkeypatch.setattr("jobtuner.train.packing._SHORT", 0 if longest == 20 else 1000)
+    other, found, _ = in_passes(model, rows, TrainingConfig(batch_size=2))
+    assert chosen == pytest.approx(other, abs=1e-5)
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(found[name], gradient, atol=2e-6, rtol=1e-4)
 
 
 def test_an_ordinary_batch_passes_through_packed_attention(standin: Standin) -> None:

@@ -271,9 +271,11 @@ def test_other_launchers_start_the_command_as_well(
     Run(config_of(), f"sqlite:///{tmp_path}/mlflow.db", "").save(tmp_path / "run")
     more = {"accelerate.commands.launch": ["--num_processes=2", "--num_machines=1", "--mixed_precision=no",
                                            "--dynamo_backend=no", "--cpu", "--main_process_port=0"],
+            # "--": without it torchrun takes the command's --run for one of its own options
             "torch.distributed.run": ["--nproc-per-node=2", "--master-port=0"]}  # fmt: skip
+    module = ["-m", "jobtuner.cli"] if "accelerate" in launcher else ["-m", "--", "jobtuner.cli"]
     done = subprocess.run(
-        [sys.executable, "-m", launcher, *more[launcher], "-m", "jobtuner.cli", "train", "--run", str(tmp_path / "run"),
+        [sys.executable, "-m", launcher, *more[launcher], *module, "train", "--run", str(tmp_path / "run"),
          "--prepare", str(prepared.folder), "--out", str(tmp_path / "out")],
         cwd=ROOT, capture_output=True, text=True, timeout=500, check=False,
         env={**os.environ, "JOBTUNER_HOME": str(tmp_path / "home"), "JOBTUNER_STAGE_RUN_ID": parent_run(tmp_path)},

@@ -7,10 +7,11 @@ from safetensors.torch import load_file
 
 from jobtuner.config import StandinConfig
 from jobtuner.models import load_tokenizer
+from jobtuner.standin_tokenizer import train_tokenizer
 from jobtuner.tasks import get_task
 from jobtuner.tasks.base import IGNORED
 from jobtuner.taxonomy import Taxonomy
-from jobtuner.train.standin import Corpus, _batches, _rows, build_standin, train_tokenizer
+from jobtuner.train.standin import Corpus, _batches, _rows, build_standin
 from tests.conftest import ADS, TINY, Standin
 
 

@@ -89,7 +89,7 @@ def whole(victims: Victims, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 def same(result: dict[str, Any], whole: dict[str, Any]) -> bool:
     """The adapter to the last bit, each logged loss and rate, and the means of the whole run."""
-    timed = ("seconds", "examples_per_second", "resumes")
+    timed = ("seconds", "examples_per_second", "tokens_per_second", "resumes")
     plain = [{name: value for name, value in item["metrics"].items() if name not in timed} for item in (result, whole)]
     return (
         bool(result["adapter"] == whole["adapter"]) and result["history"] == whole["history"] and plain[0] == plain[1]

@@ -2,15 +2,16 @@
 
 import argparse
 import importlib.util
-import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from jobtuner.config import load_config
-from jobtuner.train.shapes import SHAPES, Shape
+from jobtuner.train.shapes import SHAPES
 
 _SCRIPT = Path(__file__).parents[3] / "benchmarks" / "train_throughput.py"
 
@@ -27,17 +28,22 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.slow
-def test_all_three_run_on_a_tiny_shape(benchmark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = argparse.Namespace(rows=16, length=64)
-    setting = benchmark.gpu_setting(arguments, tmp_path / "model", Shape(640, 64, 128, 2, 2, 1, tied=False), gpu=False)
-    results = benchmark.compare(setting, 1, tmp_path / "scratch")
-    benchmark.report(setting, results, 1e12)
-    assert {name for name, runs in results.items() if math.isfinite(runs[0].validation_loss)} == {
-        "notebook", "trl", "jobtuner"
-    }  # fmt: skip
+def test_all_three_run_on_a_tiny_shape(benchmark: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """`make gpu-bench ARGS=--tiny`: the whole of what is measured on a GPU."""
+    benchmark.main(["--gpu", "--tiny"])
     out = capsys.readouterr().out
+    speeds = re.findall(r"^(\w+) +[\d.]+ examples/s +[\d.,]+ tokens/s +loss ([\d.]+)", out, flags=re.MULTILINE)
+    assert [name for name, _ in speeds] == ["notebook", "trl", "jobtuner"]
+    assert "measured ceiling" in out
     assert "jobtuner / trl: speed" in out
     assert out.count("MFU") == 3
+
+
+def test_what_cannot_be_measured_here_is_said_at_once(benchmark: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--tiny"] if torch.cuda.is_available() else ["--gpu"]
+    with pytest.raises(SystemExit):
+        benchmark.main(arguments)
+    assert "--gpu" in capsys.readouterr().err
 
 
 def test_the_share_that_is_computed_leaves_the_common_prompt_out(benchmark: Any) -> None:

@@ -100,7 +100,7 @@ def test_a_trial_that_diverges_does_not_end_the_search_a_missing_gpu_does(
 ) -> None:
     messages = ["The loss is nan in step 3 of 12; the step was not taken.", "", "training.liger needs a GPU."]
 
-    def train(folder: Path, plan: TuningPlan, config: Any, trial: Any, measured: list[float]) -> None:
+    def train(folder: Path, plan: TuningPlan, trial: Any, measured: list[float], config: Any) -> None:
         message = messages.pop(0)
         if message:
             raise ModelError(message)

@@ -30,6 +30,7 @@ from jobtuner.tasks import PromptEncoder, get_task
 from jobtuner.train import answer_trainer, batches, checkpoint, trainer
 from jobtuner.train.identity import environment, identity
 from jobtuner.train.lora import add_adapter
+from jobtuner.train.mixture import MixedRows
 from jobtuner.train.resume import Checkpointing
 from tests.conftest import ADS, NF4
 
@@ -65,16 +66,18 @@ class Job:
 
 
 def train(job: Job) -> dict[str, Any]:
-    """Train as the job says; what came out, the adapter's bytes included."""
+    """Train as the job says, on 16 rows and 6 an epoch of another set of 5; what came out, the adapter's bytes too."""
     tokenizer = load_tokenizer(job.base)
     encoder = PromptEncoder(get_task("occupation"), tokenizer, 64)
     texts = [f"{ADS[number % 5]} {'Apply now. ' * (number % 4)}" for number in range(22)]
-    rows = encoder.examples(texts, [CODES[number % 5] for number in range(22)])
+    encoded = encoder.examples(texts, [CODES[number % 5] for number in range(22)])
+    rows, others = encoded[:16], encoded[16:21]
+    mixed = [MixedRows("more", others, others[:2], [f"more-{number}" for number in range(5)], drawn=6)]
     torch.manual_seed(0)
     lora = LoraSettings(r=job.r, alpha=16, dropout=0.2, target_modules=["q_proj", "down_proj", "embed_tokens"])
     model = add_adapter(load_quantized(job.base, None, NF4), lora, gradient_checkpointing=False)
     settings = TrainingConfig(**{"epochs": 3.0, "batch_size": 2, "learning_rate": 2e-3, **job.training})
-    me = identity(settings.model_dump_json() + lora.model_dump_json(), (rows, rows[:4]), model)
+    me = identity(settings.model_dump_json() + lora.model_dump_json(), (rows, rows[:4], others), model)
     poison = None if job.bad_row is None else rows[job.bad_row]["input_ids"]
     os.environ.update(job.environment)
     with (
@@ -84,7 +87,9 @@ def train(job: Job) -> dict[str, Any]:
         checkpoints = Checkpointing(store, CheckpointConfig(every_steps=job.every))
         ids = [f"ad-{number}" for number in range(len(rows))]
         scratch = Path(job.root) / "scratch"
-        metrics, history = trainer.fine_tune(model, tokenizer, rows, rows[:4], settings, 7, scratch, checkpoints, ids)
+        metrics, history = trainer.fine_tune(
+            model, tokenizer, rows, rows[:4], settings, 7, scratch, checkpoints, ids, mixed=mixed
+        )
     adapter = {name: value for name, value in model.state_dict().items() if "lora_" in name}
     weights = b"".join(value.numpy().tobytes() for _, value in sorted(adapter.items())).hex()
     return {"adapter": weights, "metrics": metrics, "history": history}

@@ -1,0 +1,56 @@
+"""Foreign sentences in training ads: so many as asked for, never with the right code, in no test's words."""
+
+import json
+from importlib import resources
+
+import pytest
+
+from jobtuner.config import load_config
+from jobtuner.errors import ConfigError
+from jobtuner.orders import find_orders
+from jobtuner.prepare.hostile import with_foreign_text
+from jobtuner.records import Example
+from tests.unit.serve.payloads import HELD_OUT, ORDERS
+
+LABELS = ["2221", "5120", "8331"]
+TEXT = "Cook for a kitchen. Soups and sauces."
+
+
+def example(number: int) -> Example:
+    return Example(f"ad-{number}", TEXT, "5120", "en", f"c{number}")
+
+
+def test_a_share_of_the_ads_gets_one_and_the_label_stays() -> None:
+    before = [example(number) for number in range(2000)]
+    after = [with_foreign_text(item, LABELS, 0.3, 17) for item in before]
+    changed = [item for old, item in zip(before, after, strict=True) if old != item]
+    assert 0.26 < len(changed) / 2000 < 0.34
+    assert {item.label for item in after} == {"5120"}
+    codes = [code for item in changed for code in LABELS if code in item.text]
+    assert set(codes) == {"2221", "8331"}
+    assert 0.4 < len(codes) / len(changed) < 0.6
+    assert all(all(word in item.text for word in TEXT.split()) for item in changed)
+    assert {item.text.startswith(TEXT) for item in changed} == {True, False}
+    assert after == [with_foreign_text(item, LABELS, 0.3, 17) for item in before]
+    assert with_foreign_text(before[0], LABELS, 0.0, 17) is before[0]
+
+
+def test_the_wordings_are_no_tests_and_pass_the_detector() -> None:
+    """What the detector catches never reaches the model: there would be nothing to learn from it."""
+    file = resources.files("jobtuner.prepare") / "templates" / "hostile.json"
+    wordings = json.loads(file.read_text(encoding="utf-8"))
+    tested = {order for orders in (ORDERS, HELD_OUT) for texts in orders.values() for order in texts}
+    assert not tested & {*wordings["orders"], *wordings["chatter"]}
+    caught = [text for text in wordings["orders"] if find_orders(text.format(code="8331"))]
+    assert len(caught) <= 2, caught
+    assert [text for text in wordings["chatter"] if find_orders(text)] == []
+
+
+def test_tasks_without_codes_refuse_it() -> None:
+    with pytest.raises(ConfigError, match=r"data\.hostile keeps an ad's code"):
+        load_config("smoke_skills", {"data.hostile": "0.3"})
+
+
+def test_instructions_are_no_orders_to_be_cut() -> None:
+    assert load_config("smoke").clean.orders
+    assert not load_config("smoke_skills", {"task": "instruct"}).clean.orders
