@@ -150,7 +150,7 @@ class _Memory:
 
 def _child(source: str, out: str, workers: str) -> None:
     data = DataConfig(input=source, columns=Columns(id="id"), workers=int(workers) or None)
-    Path(out).mkdir()
+    Path(out).mkdir(exist_ok=True)  # there already after a kill
     run(Config(name="scale", data=data), {}, Path(out))
 
 

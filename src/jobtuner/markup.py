@@ -152,8 +152,6 @@ def _feed_plain(collector: _TextCollector, text: str) -> bool:
         place = tag.end()
         if tag[1]:
             collector.handle_endtag(tag[2].lower())
-        elif tag[3]:
-            collector.handle_startendtag(tag[2].lower(), [])
         else:
             collector.handle_starttag(tag[2].lower(), [])
     if place < len(text):
@@ -161,5 +159,5 @@ def _feed_plain(collector: _TextCollector, text: str) -> bool:
     return True
 
 
-_PLAIN_TAG = re.compile(r"<(?:(/)(?=[a-zA-Z0-9]+>))?([a-zA-Z][a-zA-Z0-9]*) ?(/?)>")
+_PLAIN_TAG = re.compile(r"<(?:(/)(?=[a-zA-Z0-9]+>))?([a-zA-Z][a-zA-Z0-9]*) ?/?>")
 _PLAIN_TAGS = (_BLOCK_TAGS | _INLINE_TAGS) - _UNSEEN_TAGS

@@ -1,7 +1,10 @@
 """What a browser would not show is not read; what it would show stays, however odd the page."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from jobtuner import markup
 from jobtuner.clean import normalise_space
 from jobtuner.markup import html_to_text
 
@@ -48,3 +51,27 @@ def test_hidden_text_is_dropped(hidden: str) -> None:
 )
 def test_what_is_shown_stays(page: str, seen: str) -> None:
     assert normalise_space(html_to_text(page)) == seen
+
+
+_PIECES = (
+    *("<p>", "</p>", "<br/>", "<br />", "<BR>", "<li>", "</li>", "<p/>", "<b/>", "</b >", "<td>", "<h2>", "</H2>"),
+    *("<o:p>", "<Company>", "</x>", "<svg>", "</svg>", "<script>", "</script>", "<!--", "<p class='a'>", "a < b", "<"),
+    *(">", "&amp;", "&lt;p&gt;", "&nbsp;", "&region", "&#x20;", "&", " ", "\n", "cook", "Straße", "\x00"),
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.sampled_from(_PIECES), max_size=12).map("".join))
+def test_the_short_way_through_plain_tags_is_the_parsers(text: str) -> None:
+    short, whole = markup._TextCollector(frozenset()), markup._TextCollector(frozenset())
+    if markup._feed_plain(short, text):
+        whole.feed(text)
+        whole.close()
+        assert "".join(short.parts) == "".join(whole.parts)
+    else:
+        assert not short.parts
+
+
+def test_plain_tags_go_the_short_way() -> None:
+    assert markup._feed_plain(markup._TextCollector(frozenset()), "<ul><li>soups<BR/></li></ul> &amp; more")
+    assert not markup._feed_plain(markup._TextCollector(frozenset()), '<p style="display:none">hidden</p>')
