@@ -34,11 +34,18 @@ readonly all=(jobtuner/jobtuner-minio jobtuner/jobtuner-s3-users jobtuner/jobtun
 there() { kubectl -n "${1%/*}" get secret "${1#*/}" --ignore-not-found -o name | grep -q .; }
 gateway_keys() { there jobtuner/jobtuner-gateway-keys || "$(dirname "$0")/keys.sh" add first; }  # shares no value with others
 
+# vLLM's key once more, for the gateway, whose namespace is another (features/pipeline-deploy).
+gateway_llm_key() {
+  there jobtuner/jobtuner-llm || make jobtuner jobtuner-llm \
+    "VLLM_API_KEY=$(kubectl -n jobtuner-serving get secret jobtuner-credentials -o 'jsonpath={.data.VLLM_API_KEY}' | base64 -d)"
+}
+
 missing=()
 for secret in "${all[@]}"; do
   there "$secret" || missing+=("$secret")
 done
 if ((${#missing[@]} == 0)); then
+  gateway_llm_key
   gateway_keys
   echo "The other Secrets exist; nothing was changed."
   exit 0
@@ -61,4 +68,5 @@ make jobtuner-pipelines jobtuner-credentials "AWS_ACCESS_KEY_ID=$pipelines_id" "
 # KServe's storage initializer takes the address from the Secret's annotations.
 annotations='"serving.kserve.io/s3-endpoint":"jobtuner-s3.jobtuner.svc.cluster.local:9000","serving.kserve.io/s3-usehttps":"0","serving.kserve.io/s3-region":"us-east-1","serving.kserve.io/s3-usevirtualbucket":"0"' \
   make jobtuner-serving jobtuner-credentials "AWS_ACCESS_KEY_ID=$serving_id" "AWS_SECRET_ACCESS_KEY=$serving_key" "VLLM_API_KEY=$llm_key"
+gateway_llm_key
 gateway_keys

@@ -55,6 +55,12 @@ NEEDS = {
     "monitor": Need(cpu="1", memory="2Gi", memory_limit="8Gi", hours=1, retries=0),
     # A million ads × 2 kB = 2 GiB, their shingles for near-duplicates as much again. Long ads take three times that.
     "prepare": Need(cpu="2", memory="4Gi", memory_limit="12Gi", hours=4),
+    # A list of numbers.
+    "number-shards": Need(cpu="500m", memory="1Gi", memory_limit="2Gi", hours=0.5),
+    # Reads all rows, one by one, and keeps one in `shards`: a shard of 250,000 ads × 2 kB = 0.5 GiB in parts of 10,000.
+    "clean-shard": Need(cpu="1", memory="2Gi", memory_limit="8Gi", hours=4),
+    # What is left for "prepare" when all rows are clean: duplicates, splits, the card. As much memory, all rows again.
+    "merge-shards": Need(cpu="2", memory="4Gi", memory_limit="12Gi", hours=4),
     # Runs beside "train": 3 + 4 CPUs and 8 + 16 GiB fit on one node. A million ads × 100 terms × 12 bytes = 1.1 GiB,
     # weights of 3,007 codes × 2 views × 80,000 terms × 4 bytes = 1.8 GiB, both twice while it fits.
     "baseline": Need(cpu="3", memory="8Gi", memory_limit="16Gi", hours=4),

@@ -39,6 +39,7 @@ def add(
     endpoint: str | None = None,
     namespace: str | None = None,
     experiment: str | None = None,
+    shards: int = 1,
     nodes: Nodes = CPU_NODES,
     service_account: str | None = SERVICE_ACCOUNT,
 ) -> Schedule:
@@ -52,7 +53,7 @@ def add(
         cron: minute hour day month weekday, or Kubeflow's six fields with seconds first.
         which: key of `compile.PIPELINES`.
         name: None: the pipeline's and the recipe's.
-        endpoint: as for `submit.submit`; so namespace, nodes and service_account.
+        endpoint: as for `submit.submit`; so namespace, shards, nodes and service_account.
         experiment: None: the recipe's `register.experiment`.
 
     Raises:
@@ -72,7 +73,7 @@ def add(
                 cron_expression=clock,
                 max_concurrency=1,
                 no_catchup=True,
-                params={"recipe": recipe, "overrides": dict(overrides)},
+                params={"recipe": recipe, "overrides": dict(overrides), "shards": shards},
                 pipeline_package_path=str(package),
                 service_account=service_account,
             )

@@ -27,6 +27,7 @@ def submit(
     namespace: str | None = None,
     experiment: str | None = None,
     run_name: str | None = None,
+    shards: int = 1,
     nodes: Nodes = CPU_NODES,
     service_account: str | None = SERVICE_ACCOUNT,
 ) -> str:
@@ -39,6 +40,7 @@ def submit(
         namespace: the user's namespace where the installation has several users.
         experiment: None: the recipe's `register.experiment`.
         run_name: None: the recipe's name.
+        shards: into how many the rows are cut to be cleaned beside each other.
         nodes: where the tasks run.
         service_account: whose rights the tasks have; None: what the installation gives to runs that name none.
 
@@ -53,7 +55,7 @@ def submit(
             made = client.create_run_from_pipeline_package(
                 namespace=namespace,
                 pipeline_file=str(package),
-                arguments={"recipe": recipe, "overrides": dict(overrides)},
+                arguments={"recipe": recipe, "overrides": dict(overrides), "shards": shards},
                 experiment_name=config.register_.experiment if experiment is None else experiment,
                 run_name=config.name if run_name is None else run_name,
                 service_account=service_account,

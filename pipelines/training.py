@@ -5,7 +5,7 @@ resolve → prepare → baseline ┐
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from kfp import dsl
@@ -15,11 +15,11 @@ from components.deploy import deploy
 from components.evaluate import evaluate
 from components.export import export
 from components.finish import finish
-from components.prepare import prepare
 from components.register import register
 from components.resolve import resolve
 from components.train import train
 from pipelines.cluster import with_cluster_settings
+from pipelines.preparing import TaskMaker, preparing
 from pipelines.resources import CPU_NODES, Nodes, with_resources
 
 __all__ = [
@@ -33,10 +33,6 @@ __all__ = [
 ]
 
 PIPELINE_NAME = "jobtuner-training"
-
-
-TaskMaker = Callable[..., dsl.PipelineTask]
-"""From a component's task, its title and whether its result may be reused, to the task as its place needs it."""
 
 
 def task_maker(nodes: Nodes | None) -> TaskMaker:
@@ -69,14 +65,14 @@ def ending_the_run(task: TaskMaker, nodes: Nodes | None, recipe: Any, overrides:
         yield number
 
 
-def train_and_deploy(task: TaskMaker, run: Any) -> None:
+def train_and_deploy(task: TaskMaker, data: Any, run: Any) -> None:
     """Every stage of a training.
 
     Args:
         task: by `task_maker`.
+        data: the prepared data, see `preparing`.
         run: the output of `resolve`.
     """
-    data = task(prepare(run=run), "Prepare the data").outputs["prepare"]
     cheap = task(baseline(run=run, prepare=data), "Train the baseline").outputs["baseline"]
     model = task(train(run=run, prepare=data), "Fine-tune").outputs["train"]
     scored = evaluate(run=run, prepare=data, baseline=cheap, train=model)
@@ -92,18 +88,25 @@ def train_and_deploy(task: TaskMaker, run: Any) -> None:
 def build_pipeline(nodes: Nodes | None = CPU_NODES) -> Any:
     """The pipeline, its tasks on these nodes of a cluster; None: on this machine."""
     task = task_maker(nodes)
+    prepare = preparing(task, choice=nodes is not None)
 
     @dsl.pipeline(name=PIPELINE_NAME, description="Job ads in, a proven and served occupation model out.")
-    def training_pipeline(recipe: str = "smoke", overrides: dict[str, Any] = {}) -> None:  # noqa: B006 kfp reads it once
+    def training_pipeline(
+        recipe: str = "smoke",
+        overrides: dict[str, Any] = {},  # noqa: B006 kfp reads it once
+        shards: int = 1,
+    ) -> None:
         """Run all stages of a recipe.
 
         Args:
             recipe: name of a built-in recipe, or path of a YAML file inside the image.
             overrides: dotted key to value, e.g. {"training.epochs": "2"}.
+            shards: into how many the rows are cut for cleaning; four are cleaned at once.
         """
         with ending_the_run(task, nodes, recipe, overrides) as number:
             resolved = resolve(recipe=recipe, overrides=overrides, pipeline_run=number)
-            train_and_deploy(task, task(resolved, "Check the recipe", cached=False).outputs["run"])
+            run = task(resolved, "Check the recipe", cached=False).outputs["run"]
+            train_and_deploy(task, prepare(run, shards).outputs["prepare"], run)
 
     return training_pipeline
 

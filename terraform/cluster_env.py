@@ -70,7 +70,9 @@ def component(env: str, values: dict[str, str]) -> str:
 
 def _annotation(account: dict[str, str], email: str) -> list[str]:
     return [
-        "  - patch: |-",
+        # By selector: an overlay without that account (features/pipeline-deploy brings the deployer's) is no error.
+        f"  - target: {{kind: ServiceAccount, name: {account['name']}, namespace: {account['namespace']}}}",
+        "    patch: |-",
         "      apiVersion: v1",
         "      kind: ServiceAccount",
         "      metadata:",

@@ -37,6 +37,7 @@ __all__ = [
     "merge_shards",
     "record_reused",
     "run_stage",
+    "shard_numbers",
 ]
 
 CACHE_VARIABLE = "JOBTUNER_CACHE"
@@ -44,6 +45,9 @@ CACHE_VARIABLE = "JOBTUNER_CACHE"
 
 PARENT_RECORDS_VARIABLE = "JOBTUNER_PARENT_RECORDS"
 """Environment variable: set where a parent process records reused stages in the tracker (`record_reused`)."""
+
+_MOST_SHARDS = 64
+"""Every shard reads all rows and keeps its own: beyond that, reading is most of the work."""
 
 StageFunction = Callable[[Config, Mapping[str, Path], Path], Contract]
 
@@ -151,18 +155,32 @@ def run_stage(
     return contract
 
 
-def clean_shard(run: Path | str, shard: int, shards: int, out: Path | str) -> Contract:
+def shard_numbers(shards: float) -> list[int]:
+    """The shards' numbers, for a pipeline to loop over.
+
+    Args:
+        shards: how many; pipelines hand whole numbers on as floats.
+
+    Raises:
+        ConfigError: none, or more than any cluster is asked for.
+    """
+    if not 1 <= shards <= _MOST_SHARDS:
+        raise ConfigError(f"{shards:g} shards are asked for; accepted are 1 to {_MOST_SHARDS}.")
+    return list(range(int(shards)))
+
+
+def clean_shard(run: Path | str, shard: float, shards: float, out: Path | str) -> Contract:
     """Clean one of several shards of a run's rows; see `jobtuner.prepare.stage.run_shard`.
 
     Args:
         run: folder that `jobtuner.run.resolve` made.
-        shard: from 0 to `shards` - 1.
+        shard: from 0 to `shards` - 1; pipelines hand whole numbers on as floats.
         shards: number of shards.
         out: folder for the result; parts that a killed run left in it are kept.
     """
     from jobtuner.prepare.stage import run_shard
 
-    contract = run_shard(Run.load(Path(run)).config, shard, shards, Path(out))
+    contract = run_shard(Run.load(Path(run)).config, int(shard), int(shards), Path(out))
     _open_to_readers(Path(out))
     return contract
 

@@ -123,9 +123,9 @@ def test_scale_to_zero_lets_the_interceptor_in(objects: Callable[..., list[dict[
     assert ("keda", "llm", 8080) in set(_flows(policies))
 
 
-def test_pipeline_deploy_lets_tasks_ask_the_model(objects: Callable[..., list[dict[str, Any]]]) -> None:
+def test_pipeline_deploy_lets_tasks_and_the_gateway_ask_the_model(objects: Callable[..., list[dict[str, Any]]]) -> None:
     policies = [item for item in objects("dev", "pipeline-deploy") if item["kind"] == "NetworkPolicy"]
-    also = {("task", "kfp", 8080), ("task", "llm", 8080)}
+    also = {("task", "kfp", 8080), ("task", "llm", 8080), ("gateway", "llm", 8080)}
     assert set(_flows(policies)) == _ALLOWED | also
 
 

@@ -21,6 +21,7 @@ from jobtuner.prediction_log.store import FINDINGS, LogStore
 from jobtuner.prediction_log.writer import PredictionLog
 from jobtuner.serve import gateway, middleware
 from jobtuner.serve.metrics import Metrics
+from jobtuner.serve.page import mount
 from jobtuner.serve.recorder import Recorder
 from jobtuner.serve.schemas import OccupationResult
 from jobtuner.statistics import Interval
@@ -48,10 +49,10 @@ def _images(node: Any) -> Iterator[str]:
             yield from _images(value)
 
 
-def test_there_are_three_overlays_and_sixteen_features() -> None:
+def test_there_are_three_overlays_and_seventeen_features() -> None:
     """A moved folder must not empty the tests."""
     assert OVERLAYS == ["dev", "kind", "prod"]
-    assert len(FEATURES) == 16
+    assert len(FEATURES) == 17
 
 
 @pytest.mark.parametrize("overlay", ["dev", "kind", "prod"])
@@ -159,6 +160,23 @@ def test_routes_let_nothing_through_but_the_allowed_paths(
     for item in objects("dev", *features):
         if item["kind"] == "InferenceService":  # else KServe would add a route for every path
             assert item["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
+
+
+def test_the_pages_route_is_the_pages_paths(find: Callable[..., dict[str, Any]]) -> None:
+    """Those that the page owns, and none of the endpoints'; the pod serves it, and the plain one does not."""
+    route = find("HTTPRoute", "jobtuner-page", "dev", "page")
+    matches = [match for rule in route["spec"]["rules"] for match in rule["matches"]]
+    prefixes = {match["path"]["value"] for match in matches if match["path"]["type"] == "PathPrefix"}
+    exact = {match["path"]["value"] for match in matches if match["path"]["type"] == "Exact"}
+    assert prefixes == {"/assets", "/static"}
+    assert all(mount.owns(path) for path in exact | {f"{prefix}/a.js" for prefix in prefixes})
+    assert exact == {"/", "/theme.css", "/favicon.ico", "/gradio_api/queue/join", "/gradio_api/queue/data"}
+    policy = find("BackendTrafficPolicy", "jobtuner-page", "dev", "page")
+    assert policy["spec"]["targetRefs"][0]["name"] == route["metadata"]["name"]
+    for features, option in (((), "--no-page"), (("page",), "--page"), (("page", "pipeline-deploy"), "--page")):
+        deployment = find("Deployment", "jobtuner-gateway", "dev", *features)
+        arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        assert [argument for argument in arguments if argument.endswith("page")] == [option]
 
 
 def test_gpu_pods_tolerate_the_gpu_taint_and_ask_for_one(find: Callable[..., dict[str, Any]]) -> None:
@@ -370,3 +388,11 @@ def test_the_guide_tells_the_numbers_of_the_check() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"({len(combinations())} combinations)" in text
     assert f"\n{len(MUTATIONS)} typical mistakes" in text
+
+
+def test_the_dashboards_price_is_the_one_that_terraform_counts_with(find: Callable[..., dict[str, Any]]) -> None:
+    board = json.loads(find("ConfigMap", "jobtuner-dashboard")["data"]["cost.json"])
+    (price,) = [item for item in board["templating"]["list"] if item["name"] == "price"]
+    known = json.loads((ROOT.parent / "terraform" / "prices.json").read_text(encoding="utf-8"))["per_hour"]
+    assert float(price["query"]) == known["g2-standard-8"]
+    assert any("$price" in target["expr"] for panel in board["panels"] for target in panel["targets"])

@@ -1,6 +1,7 @@
 """The scripts and the code inside the manifests, run for real against small stand-ins for kubectl, mc and crane."""
 
 import base64
+import inspect
 import json
 import os
 import re
@@ -14,6 +15,13 @@ from typing import Any
 import pytest
 import yaml
 
+from jobtuner.config import KServeConfig, MonitorConfig
+from jobtuner.contracts import ExportedModel
+from jobtuner.deploy import bundle
+from jobtuner.deploy.gateway import _SERVER_VARIABLE
+from jobtuner.deploy.manifest import SERVED_NAME
+from jobtuner.prediction_log.writer import LogSettings, PredictionLog
+from jobtuner.serve import server
 from jobtuner.serve.keys import KeyRing
 from manifests import check, versions
 from manifests.check import ROOT
@@ -36,6 +44,8 @@ if [[ $3 == patch ]]; then
   held=$(grep -o '"keys.json":"[^"]*"' <<<"$patch")
   sed -i 's|"keys.json":"[^"]*"|'"$held|" "$file.json"
   echo $(($(cat "$file.version") + 1)) >"$file.version"
+elif [[ $* == *VLLM_API_KEY* ]]; then
+  grep -o '"VLLM_API_KEY":"[^"]*"' "$file.json" | cut -d'"' -f4 | tr -d '\n' | base64
 elif [[ -f "$file.json" && $* == *jsonpath* ]]; then
   echo "$(cat "$file.version")|${OWNER:-}|$(grep -o '"keys.json":"[^"]*"' "$file.json" | cut -d'"' -f4)"
   [[ -z ${BUSY:-} ]] || echo 99 >"$file.version"
@@ -72,7 +82,7 @@ def test_secrets_are_made_once_with_strong_values(tmp_path: Path) -> None:
     first = _make_secrets(tmp_path, HF_TOKEN="hf_abc")
     assert first.returncode == 0, first.stderr
     made = _secrets(tmp_path)
-    assert len(made) == 7
+    assert len(made) == 8
     values = {name: item["stringData"] for name, item in made.items() if "stringData" in item}
     tasks, store = values["jobtuner-pipelines", "jobtuner-credentials"], values["jobtuner", "jobtuner-s3-users"]
     assert tasks["AWS_SECRET_ACCESS_KEY"] == store["pipelines-key"]
@@ -80,6 +90,7 @@ def test_secrets_are_made_once_with_strong_values(tmp_path: Path) -> None:
     assert tasks["MLFLOW_TRACKING_PASSWORD"] == values["jobtuner", "jobtuner-mlflow"]["admin-password"]
     assert tasks["HF_TOKEN"] == "hf_abc"
     assert tasks["JOBTUNER_ENDPOINT_KEY"] == values["jobtuner-serving", "jobtuner-credentials"]["VLLM_API_KEY"]
+    assert tasks["JOBTUNER_ENDPOINT_KEY"] == values["jobtuner", "jobtuner-llm"]["VLLM_API_KEY"]
     keys = [value for item in values.values() for key, value in item.items() if re.search("key|password|KEY", key)]
     assert all(len(value) == 32 for value in keys if value not in {"pipelines", "serving"})
     again = _make_secrets(tmp_path)
@@ -106,9 +117,13 @@ def test_the_first_api_key_is_shown_and_stored_as_a_hash(tmp_path: Path) -> None
 
 def test_a_cluster_from_before_the_keys_gets_them(tmp_path: Path) -> None:
     _make_secrets(tmp_path)
-    (tmp_path / "jobtuner.jobtuner-gateway-keys.json").unlink()
+    before = _secrets(tmp_path)
+    for name in ("gateway-keys", "llm"):
+        (tmp_path / f"jobtuner.jobtuner-{name}.json").unlink()
     assert _make_secrets(tmp_path).returncode == 0
-    assert len(_secrets(tmp_path)) == 7
+    after = _secrets(tmp_path)
+    assert len(after) == 8
+    assert after["jobtuner", "jobtuner-llm"] == before["jobtuner", "jobtuner-llm"]
 
 
 def test_keys_come_and_go(tmp_path: Path) -> None:
@@ -152,7 +167,7 @@ def test_half_of_the_secrets_is_refused(tmp_path: Path) -> None:
     answer = _make_secrets(tmp_path)
     assert answer.returncode == 1
     assert "jobtuner/jobtuner-postgres" in answer.stderr
-    assert len(_secrets(tmp_path)) == 6
+    assert len(_secrets(tmp_path)) == 7
 
 
 def _named(node: Any) -> Iterator[tuple[str, str | None]]:
@@ -249,22 +264,23 @@ def test_the_store_is_set_up_with_least_privilege_and_twice(tmp_path: Path) -> N
     settings = (ROOT / "base" / "platform" / "settings.yaml").read_text(encoding="utf-8")
     assert f"JOBTUNER_CHECKPOINTS: s3://jobtuner-artifacts/{rule['Filter']['Prefix'].rstrip('/')} " in settings
     assert rule["Expiration"] == {"Days": 14}
-    for bucket in ("jobtuner-data", "jobtuner-artifacts", "jobtuner-models"):
+    for bucket in ("jobtuner-data", "jobtuner-artifacts", "jobtuner-models", "jobtuner-answers"):
         assert f"mb --ignore-existing store/{bucket}" in commands
-    for who, (writes, buckets) in _ACCESS.items():
-        (statement,) = json.loads((tmp_path / f"{who}.json").read_text(encoding="utf-8"))["Statement"]
-        assert ("s3:PutObject" in statement["Action"]) == writes
-        assert "s3:*" not in statement["Action"]
-        assert {
-            resource.removeprefix("arn:aws:s3:::").removesuffix("/*") for resource in statement["Resource"]
-        } == buckets
+    for who, rights in _ACCESS.items():
+        statements = json.loads((tmp_path / f"{who}.json").read_text(encoding="utf-8"))["Statement"]
+        found = {}
+        for statement in statements:
+            assert "s3:*" not in statement["Action"]
+            (bucket,) = {item.removeprefix("arn:aws:s3:::").removesuffix("/*") for item in statement["Resource"]}
+            found[bucket] = "write" if "s3:PutObject" in statement["Action"] else "read"
+        assert found == rights
 
 
-_ACCESS = {
-    "pipelines": (True, {"jobtuner-data", "jobtuner-artifacts", "jobtuner-models"}),
-    "mlflow": (True, {"jobtuner-artifacts"}),
-    "gateway": (False, {"jobtuner-models"}),
-    "serving": (False, {"jobtuner-models"}),
+_CONTRACT = json.loads((ROOT.parent / "terraform/modules/contract/contract.json").read_text(encoding="utf-8"))
+_USERS = {"pipelines": "pipeline", "mlflow": "mlflow", "gateway": "gateway", "serving": "serving"}
+_ACCESS = {  # in MinIO as in the cloud
+    user: {_CONTRACT["buckets"][bucket]: right for bucket, right in _CONTRACT["access"][component].items()}
+    for user, component in _USERS.items()
 }
 
 
@@ -286,8 +302,48 @@ def test_the_gateways_init_container_puts_the_model_where_it_is_served(
     assert "--model=/model/current" in pod["containers"][0]["args"]
 
 
-def test_the_gateways_arguments_are_options_of_the_command(find: Callable[..., dict[str, Any]]) -> None:
-    container = find("Deployment", "jobtuner-gateway")["spec"]["template"]["spec"]["containers"][0]
+def test_the_gateway_that_follows_fetches_all_but_the_weights(
+    tmp_path: Path, find: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The init container's lines of features/pipeline-deploy, the object store being a folder."""
+    pod = find("Deployment", "jobtuner-gateway", "dev", "pipeline-deploy")["spec"]["template"]["spec"]
+    export, volume = tmp_path / "export", tmp_path / "volume"
+    for name in ("model/config.json", "model/model.safetensors", "model/watch_reference/vocabulary.safetensors"):
+        (export / name).parent.mkdir(parents=True, exist_ok=True)
+        (export / name).write_text(name, encoding="utf-8")
+    volume.mkdir()
+    ExportedModel(folder=export, fingerprint="e", model_fingerprint="m", labels=[], parity={}).save()
+    files = [path.relative_to(export).as_posix() for path in export.rglob("*") if path.is_file()]
+    monkeypatch.setattr(bundle, "names", lambda _: files)
+    monkeypatch.setattr(bundle, "download", lambda uri, to: shutil.copy(export / uri.removeprefix("s3://x/"), to))
+    monkeypatch.setenv("JOBTUNER_MODEL", "s3://x")
+    for _ in range(2):
+        exec(pod["initContainers"][0]["args"][0].replace("/model/current", f"{volume}/current"), {})
+    served = (volume / "current").resolve()
+    found = {path.relative_to(served).as_posix() for path in served.rglob("*") if path.is_file()}
+    assert found == {"config.json", "watch_reference/vocabulary.safetensors"}
+
+
+def test_the_gateway_that_follows_is_the_one_that_deployments_tell(find: Callable[..., dict[str, Any]]) -> None:
+    settings = KServeConfig()
+    deployment = find("Deployment", "jobtuner-gateway", "dev", "pipeline-deploy")
+    assert settings.gateway == f"{deployment['metadata']['namespace']}/{deployment['metadata']['name']}"
+    pod = deployment["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    values = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert values[_SERVER_VARIABLE] == settings.url.format(name=settings.name, namespace=settings.namespace)
+    assert f"--endpoint=$({_SERVER_VARIABLE})" in container["args"]
+    assert f"--served-model={SERVED_NAME}" in container["args"]
+    assert [item["name"] for item in (*pod["initContainers"], container)] == ["fetch-model", "gateway"]
+    assert deployment["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"
+
+
+@pytest.mark.parametrize("features", [(), ("pipeline-deploy",)])
+def test_the_gateways_arguments_are_options_of_the_command(
+    features: tuple[str, ...], find: Callable[..., dict[str, Any]]
+) -> None:
+    deployment = find("Deployment", "jobtuner-gateway", "dev", *features)
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
     assert container["command"] == ["jobtuner", "serve"]
     command = [sys.executable, "-m", "jobtuner.cli", "serve", "--help"]
     text = subprocess.run(
@@ -453,3 +509,23 @@ def test_a_line_that_pins_nothing_is_refused(line: str, tmp_path: Path) -> None:
     path.write_text(f"# versions\n{line}\n", encoding="utf-8")
     with pytest.raises(ValueError, match="line 2"):
         versions.read_versions(path)
+
+
+def test_the_gateway_logs_its_answers(find: Callable[..., dict[str, Any]]) -> None:
+    """Where it may write, what survives the container, and time enough at the end."""
+    pod = find("Deployment", "jobtuner-gateway")["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    options = dict(argument.partition("=")[::2] for argument in container["args"])
+    assert {"configMapRef": {"name": "jobtuner-settings"}} in container["envFrom"]
+    settings = (ROOT / "base" / "platform" / "settings.yaml").read_text(encoding="utf-8")
+    place = re.search(r"JOBTUNER_PREDICTION_LOG: s3://([\w-]+)/", settings)
+    assert place and _ACCESS["gateway"][place[1]] == _ACCESS["pipelines"][place[1]] == "write"
+    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= {entry["name"] for entry in container["env"]}
+    (mount,) = [item for item in container["volumeMounts"] if item["mountPath"] == options["--log-spool"]]
+    (volume,) = [item["emptyDir"] for item in pod["volumes"] if item["name"] == mount["name"]]
+    assert not mount.get("readOnly")
+    assert int(volume["sizeLimit"].removesuffix("Mi")) * 2**20 > LogSettings().spool_bytes
+    assert int(options["--log-days"]) > MonitorConfig().quality_days + MonitorConfig().window_days
+    waits = container["lifecycle"]["preStop"]["sleep"]["seconds"] + server._STOP_SECONDS
+    publishes = inspect.signature(PredictionLog.close).parameters["timeout"].default
+    assert waits + publishes < pod["terminationGracePeriodSeconds"]

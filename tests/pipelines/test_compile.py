@@ -24,6 +24,7 @@ from pipelines.submit import SERVICE_ACCOUNT
 
 _GOLDEN = Path(__file__).parent / "golden"
 _CONTRACT = Path(__file__).parents[2] / "terraform" / "modules" / "contract" / "contract.json"
+_SHARDED = {"number-shards", "clean-shard", "merge-shards"}
 _ACTS_ON_THE_WORLD = {"resolve", "finish"} | {name for name, stage in STAGES.items() if not stage.cached}
 
 
@@ -95,14 +96,16 @@ def test_parameters(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
     assert {name: item["parameterType"] for name, item in parameters.items()} == {
         "recipe": "STRING",
         "overrides": "STRUCT",
+        "shards": "NUMBER_INTEGER",
     }
+    assert parameters["shards"]["defaultValue"] == 1
     assert parameters["recipe"]["defaultValue"] == "smoke"
     assert parameters["overrides"]["defaultValue"] == {}
 
 
 def test_every_task_runs_our_image_and_installs_nothing(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
     executors = documents[0]["deploymentSpec"]["executors"]
-    assert len(executors) == len(STAGES) + 2
+    assert len(executors) == len(STAGES) + 2 + len(_SHARDED)
     for name, executor in executors.items():
         container = executor["container"]
         command = " ".join(container["command"])
@@ -143,7 +146,9 @@ def test_the_watch_trains_where_a_bool_says_so() -> None:
     graphs = {name: item["dag"]["tasks"] for name, item in pipeline["components"].items() if "dag" in item}
     (training,) = [tasks for tasks in graphs.values() if "train" in tasks]
     assert set(training) == set(STAGES)
-    (condition,) = [tasks["condition-2"] for tasks in graphs.values() if "condition-2" in tasks]
+    (condition,) = [
+        task for tasks in graphs.values() for task in tasks.values() if task["taskInfo"]["name"] == "a training is due"
+    ]
     assert condition["triggerPolicy"]["condition"].endswith("== true")  # text from an ad would be code in kfp.local
     (answer,) = [item for item in condition["inputs"]["parameters"].values() if "taskOutputParameter" in item]
     assert answer["taskOutputParameter"] == {"outputParameterKey": "Output", "producerTask": "monitor"}
@@ -167,10 +172,10 @@ def test_the_batch_asks_a_few_shards_at_once() -> None:
 def test_the_search_trains_a_few_trials_at_once() -> None:
     pipeline, _ = yaml.safe_load_all(pipeline_yaml(which="tuning"))
     assert pipeline["root"]["inputDefinitions"]["parameters"]["space"]["parameterType"] == "STRING"
-    (tasks,) = [item["dag"]["tasks"] for name, item in pipeline["components"].items() if "pick-best" in str(item)
-                and "dag" in item]  # fmt: skip
-    assert set(tasks) == {"resolve", "prepare", "draw-trials", "for-loop-1", "pick-best"}
-    (loop,) = [task for name, task in tasks.items() if name.startswith("for-loop")]
+    graphs = [item["dag"]["tasks"] for item in pipeline["components"].values() if "dag" in item]
+    (tasks,) = [each for each in graphs if "pick-best" in each]
+    ((name, loop),) = [(name, task) for name, task in tasks.items() if name.startswith("for-loop")]
+    assert set(tasks) == {"resolve", "prepare", "draw-trials", name, "pick-best"}
     assert loop["iteratorPolicy"] == {"parallelismLimit": 4}
     taken = loop["inputs"]["parameters"][loop["parameterIterator"]["items"]["inputParameter"]]["taskOutputParameter"]
     assert taken == {"outputParameterKey": "Output", "producerTask": "draw-trials"}
@@ -200,6 +205,26 @@ def test_a_trial_takes_one_gpu() -> None:
     assert extra["train-trial"]["nodeSelector"] == {"labels": {"jobtuner.dev/pool": "gpu"}}
 
 
+@pytest.mark.parametrize("which", ["training", "monitoring"])
+def test_the_data_is_prepared_in_one_piece_or_in_shards(which: str) -> None:
+    pipeline, _ = yaml.safe_load_all(pipeline_yaml(which=which))
+    graphs = {name: item["dag"] for name, item in pipeline["components"].items() if "dag" in item}
+    (whole,) = [dag for dag in graphs.values() if set(dag["tasks"]) == {"prepare"}]
+    (shards,) = [dag["tasks"] for dag in graphs.values() if "merge-shards" in dag["tasks"]]
+    assert whole["tasks"]["prepare"]["inputs"]["artifacts"].keys() == {"run"}
+    (loop,) = [name for name in shards if name.startswith("for-loop-")]
+    assert set(shards) == {"number-shards", loop, "merge-shards"}
+    assert shards[loop]["iteratorPolicy"] == {"parallelismLimit": 4}
+    assert shards["merge-shards"]["inputs"]["artifacts"]["shards"]["taskOutputArtifact"]["producerTask"] == loop
+    conditions = [
+        task["triggerPolicy"]["condition"]
+        for name, dag in graphs.items()
+        if name.startswith("comp-condition-branches")
+        for task in dag["tasks"].values()
+    ]
+    assert len(conditions) == 2 and conditions[0].endswith("== 1") and conditions[1] == f"!({conditions[0]})"
+
+
 def _executors(nodes: Nodes, which: str = "training") -> tuple[dict[str, Any], dict[str, Any]]:
     """By task: the container, and what the platform adds."""
     pipeline, platform = yaml.safe_load_all(pipeline_yaml(nodes, which))
@@ -213,7 +238,7 @@ def _executors(nodes: Nodes, which: str = "training") -> tuple[dict[str, Any], d
 
 def test_tasks_get_settings_and_a_plain_user(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
     executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert len(executors) == len(STAGES) + 2
+    assert len(executors) == len(STAGES) + 2 + len(_SHARDED)
     for name, executor in executors.items():
         assert executor["securityContext"] == {"runAsUser": str(USER_ID), "runAsNonRoot": True}, name
         (secret,) = executor["secretAsEnv"]
@@ -228,8 +253,8 @@ def test_every_task_asks_for_what_the_table_says() -> None:
     containers: dict[str, Any] = dict(item for one, _ in found for item in one.items())
     extra: dict[str, Any] = dict(item for _, one in found for item in one.items())
     search = {"draw-trials", "train-trial", "pick-best"}
-    batch = {"split", "ask-shard", "join"}
-    assert set(NEEDS) == set(containers) == {"resolve", "finish", *batch, *search, *STAGES, *SCHEDULED}
+    asked_for = {"resolve", "finish", "split", "ask-shard", "join", *search, *_SHARDED, *STAGES, *SCHEDULED}
+    assert set(NEEDS) == set(containers) == asked_for
     for name, need in NEEDS.items():
         asked = containers[name]["resources"]
         assert asked["resourceCpuRequest"] == need.cpu, name
@@ -242,10 +267,14 @@ def test_every_task_asks_for_what_the_table_says() -> None:
 
 
 def test_tasks_are_retried_but_the_one_that_opens_the_run(documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    policies = {name: task.get("retryPolicy") for name, task in _tasks(documents[0]).items()}
+    graphs = [item["dag"]["tasks"] for item in documents[0]["components"].values() if "dag" in item]
+    every = {name: task for graph in graphs for name, task in graph.items()} | _tasks(documents[0])
+    (whole,) = [graph["prepare"] for graph in graphs if set(graph) == {"prepare"}]
+    policies = {name: task.get("retryPolicy") for name, task in (every | {"prepare": whole}).items()}
+    policies = {name: policies.get(name) for name in ("resolve", "finish", *_SHARDED, *STAGES)}
     assert policies.pop("resolve") is None
     assert {name: policy["maxRetryCount"] for name, policy in policies.items() if policy} == {
-        name: {"train": 5, "deploy": 1}.get(name, 2) for name in ("finish", *STAGES)
+        name: {"train": 5, "deploy": 1}.get(name, 2) for name in ("finish", *_SHARDED, *STAGES)
     }
     for policy in filter(None, policies.values()):
         backoff = (policy["backoffDuration"], policy["backoffFactor"], policy["backoffMaxDuration"])
@@ -271,7 +300,11 @@ def test_gpus_go_to_the_tasks_that_run_the_language_model() -> None:
 def test_spot_nodes_are_for_tasks_that_are_retried() -> None:
     _, extra = _executors(Nodes(gpus=1, spot=True))
     spot = {"key": "jobtuner.dev/spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
-    assert {name for name, item in extra.items() if spot in item.get("tolerations", [])} == {"finish", *STAGES}
+    assert {name for name, item in extra.items() if spot in item.get("tolerations", [])} == {
+        "finish",
+        *_SHARDED,
+        *STAGES,
+    }
     assert len(extra["train"]["tolerations"]) == 2
 
 

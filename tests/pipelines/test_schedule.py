@@ -35,7 +35,11 @@ def test_a_schedule_from_its_start_to_its_end(server: FakeKfp) -> None:
     assert told == "monitoring smoke: 0 0 3 * * 1 (UTC)\n"
     (made,) = server.recurring.values()
     assert made["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "jobtuner-monitoring"
-    assert made["runtime_config"]["parameters"] == {"recipe": "smoke", "overrides": {"monitor.log": "s3://b/log"}}
+    assert made["runtime_config"]["parameters"] == {
+        "recipe": "smoke",
+        "overrides": {"monitor.log": "s3://b/log"},
+        "shards": 1,
+    }
     assert (made["no_catchup"], int(made["max_concurrency"])) == (True, 1)
     assert (made["mode"], made["service_account"]) == ("ENABLE", "jobtuner-pipeline")
     assert _run("list") == "monitoring smoke\t0 0 3 * * 1\ton\tsmoke\n"
@@ -88,6 +92,7 @@ def test_parameters_come_from_a_file(server: FakeKfp, tmp_path: Path) -> None:
     assert server.runs[0]["runtime_config"]["parameters"] == {
         "recipe": "smoke",
         "overrides": {"training.epochs": "2", "data.generate.languages": '["de"]', "seed": "5"},
+        "shards": 1,
     }
     assert CliRunner().invoke(app, [*command, "--recipe", "smoke"]).exit_code == 2
     path.write_text("recipe: smoke\nepochs: 2\n", encoding="utf-8")

@@ -10,6 +10,7 @@ import pytest
 
 from jobtuner.errors import ConfigError, DeployError
 from pipelines.compile import compile_pipeline
+from pipelines.connection import connection
 from pipelines.submit import submit
 from tests.pipelines.fake_kfp import fake_kfp
 
@@ -60,12 +61,17 @@ def test_jobtuner_submit_starts_a_run() -> None:
     with fake_kfp(token="s3cret") as server:
         environment = {**os.environ, "KF_PIPELINES_ENDPOINT": server.url, "KF_PIPELINES_TOKEN": "s3cret"}
         command = [str(_BIN / "jobtuner"), "submit", "--set", "training.epochs=2", "--run-name", "first", "--gpus", "1"]
+        command += ["--shards", "8"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"{server.url}/#/runs/details/run-0\n"
         (run,) = server.runs
         assert run["display_name"] == "first"
-        assert run["runtime_config"]["parameters"] == {"recipe": "smoke", "overrides": {"training.epochs": "2"}}
+        assert run["runtime_config"]["parameters"] == {
+            "recipe": "smoke",
+            "overrides": {"training.epochs": "2"},
+            "shards": 8,
+        }
         assert run["service_account"] == "jobtuner-pipeline"
         assert list(server.experiments) == ["jobtuner"]
         assert "s3cret" not in str(run)
@@ -116,3 +122,13 @@ def test_a_recipe_file_stays_at_home(tmp_path: Path) -> None:
     recipe.write_text("seed: 3\n")
     with pytest.raises(ConfigError, match="built-in recipe"):
         submit(str(recipe), {}, endpoint="http://127.0.0.1:1")
+
+
+def test_the_batch_is_accepted_with_its_parameters(tmp_path: Path) -> None:
+    given = {"source": "s3://jobtuner-data/ads.parquet", "shards": 16, "options": ["--top-k", "3"]}
+    with fake_kfp() as server, connection(server.url, None) as (client, _):
+        package = compile_pipeline(tmp_path / "batch.yaml", which="batch")
+        client.create_run_from_pipeline_package(str(package), arguments=given, experiment_name="batch")
+        assert server.runs[0]["runtime_config"]["parameters"] == given
+        with pytest.raises(Exception, match="shards"):
+            client.create_run_from_pipeline_package(str(package), arguments={**given, "shards": "many"})

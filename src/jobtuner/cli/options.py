@@ -20,6 +20,7 @@ __all__ = [
     "PoolsOption",
     "RecipeOption",
     "SetOption",
+    "ShardsOption",
     "SpotOption",
     "WhichOption",
     "latest",
@@ -43,6 +44,9 @@ AcceleratorOption = Annotated[
 SpotOption = Annotated[bool, typer.Option("--spot/--no-spot", help="May tasks run on nodes that can vanish?")]
 PoolsOption = Annotated[
     bool, typer.Option("--pools/--no-pools", help="Choose nodes by jobtuner.dev/pool; --no-pools where none has it.")
+]
+ShardsOption = Annotated[
+    int, typer.Option("--shards", min=1, max=64, help="Tasks that clean the rows, each its share; one merges them.")
 ]
 EndpointOption = Annotated[
     str | None, typer.Option(metavar="URL", help="Kubeflow Pipelines API.", show_default="KF_PIPELINES_ENDPOINT")

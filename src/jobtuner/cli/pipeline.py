@@ -18,6 +18,7 @@ from jobtuner.cli.options import (
     PoolsOption,
     RecipeOption,
     SetOption,
+    ShardsOption,
     SpotOption,
     WhichOption,
     parse_overrides,
@@ -109,6 +110,7 @@ def _submit(
     experiment: ExperimentOption = None,
     run_name: Annotated[str | None, typer.Option(help="Name of the run.", show_default="the recipe's")] = None,
     service_account: AccountOption = "jobtuner-pipeline",
+    shards: ShardsOption = 1,
     gpus: GpusOption = 0,
     accelerator: AcceleratorOption = None,
     spot: SpotOption = False,
@@ -126,6 +128,7 @@ def _submit(
         namespace=namespace,
         experiment=experiment,
         run_name=run_name,
+        shards=shards,
         nodes=importlib.import_module("pipelines.resources").Nodes(gpus, accelerator, spot, pools),
         service_account=service_account or None,
     )

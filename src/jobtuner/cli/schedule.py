@@ -15,6 +15,7 @@ from jobtuner.cli.options import (
     NamespaceOption,
     PoolsOption,
     SetOption,
+    ShardsOption,
     SpotOption,
     parse_overrides,
 )
@@ -57,6 +58,7 @@ def _add(
     namespace: NamespaceOption = None,
     experiment: ExperimentOption = None,
     service_account: AccountOption = "jobtuner-pipeline",
+    shards: ShardsOption = 1,
     gpus: GpusOption = 0,
     accelerator: AcceleratorOption = None,
     spot: SpotOption = False,
@@ -71,6 +73,7 @@ def _add(
         endpoint=endpoint,
         namespace=namespace,
         experiment=experiment,
+        shards=shards,
         nodes=importlib.import_module("pipelines.resources").Nodes(gpus, accelerator, spot, pools),
         service_account=service_account or None,
     )

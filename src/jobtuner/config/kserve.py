@@ -46,6 +46,12 @@ class KServeConfig(Section):
     """A model must be ready within so many seconds: a node 3 min, its image 5, the startup probe's 15, 2 to spare."""
     poll_seconds: Annotated[float, Field(gt=0.0)] = 5.0
     """Seconds between two looks at the cluster."""
+    gateway: str | None = "jobtuner/jobtuner-gateway"
+    """Namespace and name of the gateway's Deployment, which follows the model: its pods ask the canary before they ask
+    the new model in its place, so that users notice no change. None: nothing follows."""
+    users_seconds: Annotated[float, Field(ge=0.0, le=600.0)] = 120.0
+    """Seconds that each new pod of the gateway answers users by the canary before the next one is replaced: of 2 pods
+    the first new one has a third of the users for so long. Failures stop it. Used with `gateway` and `canary` alone."""
     url: str = "http://{name}.{namespace}.svc.cluster.local:8080"
     """Where the services answer; {name} and {namespace} are filled in. Change it to deploy from outside the cluster."""
 
@@ -55,6 +61,13 @@ class KServeConfig(Section):
         if not value.startswith("s3://") or not value.removeprefix("s3://").partition("/")[2].strip("/"):
             raise ValueError(f"'{value}' is no location that the cluster can read; accepted: s3://bucket/key")
         return value.rstrip("/")
+
+    @field_validator("gateway")
+    @classmethod
+    def _names_a_deployment(cls, value: str | None) -> str | None:
+        if value is not None and (value.count("/") != 1 or not all(value.split("/"))):
+            raise ValueError(f"'{value}' is no Deployment; accepted: namespace/name, or null where nothing follows")
+        return value
 
     @field_validator("url")
     @classmethod

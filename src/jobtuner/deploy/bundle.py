@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobtuner.contracts import CONTRACT_FILE, PARITY_FILE, ExportedModel
-from jobtuner.errors import ContractError
+from jobtuner.errors import ContractError, DeployError
 from jobtuner.progress import track
 from jobtuner.records import read_jsonl
 from jobtuner.storage import download, names, upload
@@ -19,7 +19,6 @@ from jobtuner.storage import download, names, upload
 __all__ = ["Bundle", "Prompt", "fetch_bundle", "find_bundle", "upload_bundle"]
 
 _ID_CHARS = 16  # of a SHA-256 in hex: 64 bits tell models apart
-_WEIGHTS = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -81,28 +80,43 @@ def upload_bundle(exported: ExportedModel, models: str) -> Bundle:
     return Bundle(location, exported)
 
 
-def find_bundle(model_fingerprint: str, models: str) -> str | None:
-    """The s3 folder with an export of a trained model, or None where there is none that is complete.
+def find_bundle(model_fingerprint: str, models: str, serving: str | None = None) -> str | None:
+    """The s3 folder with the export of a trained model, or None where there is none that is complete.
 
-    Of several exports of one model the first by name is taken: each has passed its parity check.
+    Args:
+        model_fingerprint: of the trained model.
+        models: where exports lie.
+        serving: the one that serves; of several exports of the model it is the one.
 
     Raises:
+        DeployError: there are several, and none of them serves: nothing tells which is meant.
         StorageError: the store refuses or does not answer.
     """
     start = model_fingerprint[:_ID_CHARS]
     found = [name.partition("/")[0] for name in names(models) if name.endswith(f"/{CONTRACT_FILE}")]
-    return next((f"{models}/{name}" for name in sorted(found) if start and name.startswith(f"{start}-")), None)
+    mine = [f"{models}/{name}" for name in sorted(found) if start and name.startswith(f"{start}-")]
+    if len(mine) < 2 or serving in mine:
+        return serving if serving in mine else next(iter(mine), None)
+    raise DeployError(
+        f"There are {len(mine)} exports of the model {start}: {', '.join(mine)}. Remove all but the one that is to "
+        "serve, or deploy that one by the pipeline, with deploy.target=kserve."
+    )
+
+
+def _is_weights(name: str) -> bool:
+    """model/….safetensors and adapter/….safetensors, and not what lies in folders below."""
+    return name.endswith(".safetensors") and name.count("/") == 1
 
 
 def fetch_bundle(location: str, folder: Path) -> Bundle:
-    """Load everything but the weights into a folder.
+    """Load everything but the model's weights into a folder; the baseline and the words of its training are small.
 
     Raises:
         ContractError: there is no complete export.
         StorageError: the store refuses or does not answer.
     """
     for name in names(location):
-        if not name.endswith(_WEIGHTS):
+        if not _is_weights(name):
             target = folder / name
             if not target.resolve().is_relative_to(folder.resolve()):
                 raise ContractError(f"{location} holds an object named '{name}', which leads out of it. Remove it.")

@@ -3,10 +3,11 @@
 Each step looks at what is there and writes one thing, so a process that is killed anywhere is simply started again:
 
     restore   another model's unfinished try is in place: put the last proven one back
-    try       the new model as a canary beside the champion; it must answer as exported, and much as the champion does
+    try       the new model as a canary beside the champion; it must answer as exported, and much as the champion does;
+              then the gateway's pods ask it, one after the other, and what users get must not fail
     place     the new model in the champion's place
     prove     ready, and it answers as exported; if not, the champion comes back
-    finish    the canary goes
+    finish    the gateway's pods ask it there, and the canary goes
 """
 
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any, Literal
 from jobtuner.config import KServeConfig
 from jobtuner.deploy.bundle import Bundle, fetch_bundle
 from jobtuner.deploy.endpoint import agreement, check_served
+from jobtuner.deploy.gateway import Gateway, Target
 from jobtuner.deploy.kube import Kube, Object
 from jobtuner.deploy.lease import only_one
 from jobtuner.deploy.manifest import MODEL_LABEL, PROFILES, SERVED_NAME, ServedModel, inference_service, service
@@ -27,7 +29,7 @@ from jobtuner.deploy.record import Record, Release, digest_of
 from jobtuner.errors import DeployError, Interrupted, JobTunerError
 from jobtuner.progress import notice
 
-__all__ = ["Outcome", "Rollout", "Step", "live_digest", "next_step", "release_of"]
+__all__ = ["Outcome", "Rollout", "Step", "gateway_of", "live_digest", "next_step", "release_of", "url_of"]
 
 Step = Literal["restore", "try", "place", "prove", "finish"]
 
@@ -100,6 +102,24 @@ def live_digest(kube: Kube, name: str) -> str | None:
     return str(digest)
 
 
+def gateway_of(
+    kube: Kube,
+    settings: KServeConfig,
+    alive: Callable[[], None] = lambda: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Gateway | None:
+    """The gateway that follows the model; None: none does."""
+    if settings.gateway is None:
+        return None
+    namespace, _, name = settings.gateway.partition("/")
+    return Gateway(kube.elsewhere(namespace), name, poll=settings.poll_seconds, alive=alive, sleep=sleep)
+
+
+def url_of(settings: KServeConfig, name: str) -> str:
+    """Where an InferenceService of this name answers."""
+    return settings.url.format(name=name, namespace=settings.namespace)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """A model that serves."""
@@ -146,9 +166,12 @@ class Rollout:
             steps: dict[Step, Callable[[], None]] = {
                 "restore": self._restore, "try": self._try, "place": self._place, "prove": self._prove,
             }  # fmt: skip
+            if (gateway := gateway_of(self.kube, settings)) is not None:
+                gateway.target()  # one that cannot follow is told before anything is changed
             while (step := self._next()) != "finish":
                 notice(f"{settings.name}: {step} {self.release.model_version} ({self.release.digest})")
                 steps[step]()
+            self._gateway_to(self.release.location)
             self._remove_canary()
             if not self._checks:  # a rerun, or somebody had deleted the service: it was proven before, and is so anew
                 self._wait(settings.name, self.release.digest)
@@ -160,7 +183,13 @@ class Rollout:
         return f"{self.settings.name}-canary"
 
     def _url(self, name: str) -> str:
-        return self.settings.url.format(name=name, namespace=self.settings.namespace)
+        return url_of(self.settings, name)
+
+    def _gateway_to(self, location: str, name: str | None = None, hold: float = 0.0) -> None:
+        """Let the gateway ask the model of an export, in its place, or as `name`; nothing where none follows."""
+        gateway = gateway_of(self.kube, self.settings, self._alive, self.sleep)
+        if gateway is not None:
+            gateway.follow(Target(location, self._url(name or self.settings.name)), hold)
 
     def _next(self) -> Step:
         record = Record.load(self.kube, self.settings.name)
@@ -178,21 +207,25 @@ class Rollout:
         assert serving is not None  # next_step says so
         self.kube.apply(serving.manifest)
         self._wait(self.settings.name, serving.digest)
+        self._gateway_to(serving.location)
 
     def _try(self) -> None:
         record = Record.load(self.kube, self.settings.name)
         assert record.serving is not None  # next_step says so
         manifest = self.release.manifest
         manifest = {**manifest, "metadata": {**manifest["metadata"], "name": self._canary}}
+        self._gateway_to(record.serving.location)  # where another one's try was killed, it asks that one's canary
         try:
             self.kube.apply(service(self._canary, self.settings.namespace))
             self.kube.apply(manifest)
             self._wait(self._canary, self.release.digest)
             checks = self._check(self._canary)
             self._compare(record.serving, [check["answered"] for check in checks])
+            self._gateway_to(self.release.location, self._canary, self.settings.users_seconds)
         except JobTunerError as error:
             if isinstance(error, Interrupted):
                 raise
+            self._gateway_to(record.serving.location)
             self._remove_canary()
             replace(record, failed=self.release.digest).save(self.kube, self.settings.name)
             before = record.serving.model_version
@@ -230,18 +263,22 @@ class Rollout:
     def _back(self) -> str:
         """Undo the placing; what was done, in words."""
         version, name = self.release.model_version, self.settings.name
-        self._remove_canary()
         record = Record.load(self.kube, name)
         replace(record, proven="", failed=self.release.digest).save(self.kube, name)
         before = record.serving
         if before is None:
+            self._remove_canary()
             self.kube.delete("InferenceService", name)
             return f"{version} failed and was removed; there was no model before it."
         self.kube.apply(before.manifest)
+        if self.settings.gateway is None:
+            self._remove_canary()  # else the gateway asks it until the one of before is back
         try:
             self._wait(name, before.digest)
+            self._gateway_to(before.location)
         except DeployError as error:
             return f"{version} failed, and {before.model_version}, put back in its place, is not ready yet ({error})."
+        self._remove_canary()
         return f"{version} failed; {before.model_version} serves again."
 
     def _remove_canary(self) -> None:

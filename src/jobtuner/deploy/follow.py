@@ -9,7 +9,8 @@ from typing import Literal
 
 from jobtuner.config import KServeConfig
 from jobtuner.deploy.bundle import fetch_bundle, find_bundle
-from jobtuner.deploy.cluster import Outcome, Rollout, live_digest, release_of
+from jobtuner.deploy.cluster import Outcome, Rollout, gateway_of, live_digest, release_of, url_of
+from jobtuner.deploy.gateway import Target
 from jobtuner.deploy.kube import Kube
 from jobtuner.deploy.record import Record
 from jobtuner.errors import JobTunerError
@@ -69,17 +70,27 @@ def look_once(
     Raises:
         JobTunerError: the deployment failed, or store or cluster did not answer.
     """
-    location = None if champion is None else find_bundle(champion.fingerprint, settings.models)
+    record = Record.load(kube, settings.name)
+    last = None if record.serving is None else record.serving.location
+    location = None if champion is None else find_bundle(champion.fingerprint, settings.models, last)
     if champion is None or location is None:
         return verdict(champion, location, None, False), None
     with tempfile.TemporaryDirectory(prefix="jobtuner-champion-") as folder:
         bundle = fetch_bundle(location, Path(folder))
         release = release_of(bundle, champion.model_version, settings, rank)
-        record = Record.load(kube, settings.name)
-        here = record.serving is not None and live_digest(kube, settings.name) == record.serving.digest
-        serving = record.serving.location if record.serving is not None and here else None
+        serving = _serving(record, kube, settings)
         found = verdict(champion, location, serving, record.failed == release.digest and not again)
         return found, Rollout(kube, settings, bundle, release).run() if found == "deploy" else None
+
+
+def _serving(record: Record, kube: Kube, settings: KServeConfig) -> str | None:
+    """Where the export lies that serves, and that the gateway asks; None: none does."""
+    last = record.serving
+    if last is None or live_digest(kube, settings.name) != last.digest:
+        return None
+    gateway = gateway_of(kube, settings)
+    asked = Target(last.location, url_of(settings, settings.name))
+    return last.location if gateway is None or gateway.target() == asked else None
 
 
 def follow(

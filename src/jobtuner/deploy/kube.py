@@ -21,6 +21,7 @@ _PATHS = {
     "InferenceService": "/apis/serving.kserve.io/v1beta1/namespaces/{}/inferenceservices",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "Lease": "/apis/coordination.k8s.io/v1/namespaces/{}/leases",
+    "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "Service": "/api/v1/namespaces/{}/services",
     "Pod": "/api/v1/namespaces/{}/pods",
     "Event": "/api/v1/namespaces/{}/events",
@@ -44,6 +45,10 @@ class Kube:
     def __init__(self, namespace: str, api: "ApiClient | None" = None) -> None:
         self.namespace = namespace
         self._api = _from_environment() if api is None else api
+
+    def elsewhere(self, namespace: str) -> "Kube":
+        """Requests to another namespace of the same cluster."""
+        return Kube(namespace, self._api)
 
     def apply(self, item: Object) -> Object:
         """Server-side apply: the object becomes as described in the fields described; again changes nothing.

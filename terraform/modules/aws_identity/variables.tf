@@ -9,7 +9,7 @@ variable "cluster_name" {
 }
 
 variable "bucket_arns" {
-  description = "Bucket ARN by logical name: data, artifacts, models."
+  description = "Bucket ARN by logical name: data, artifacts, models, answers."
   type        = map(string)
 }
 

@@ -9,7 +9,9 @@ output "cluster_env" {
     BUCKET_DATA       = module.storage.buckets.data
     BUCKET_ARTIFACTS  = module.storage.buckets.artifacts
     BUCKET_MODELS     = module.storage.buckets.models
+    BUCKET_ANSWERS    = module.storage.buckets.answers
     IDENTITY_PIPELINE = module.identity.role_arns.pipeline
+    IDENTITY_DEPLOYER = module.identity.role_arns.deployer
     IDENTITY_MLFLOW   = module.identity.role_arns.mlflow
     IDENTITY_GATEWAY  = module.identity.role_arns.gateway
     IDENTITY_SERVING  = module.identity.role_arns.serving

@@ -1,4 +1,4 @@
-# The three buckets that the MinIO of manifests/ has in its place, and one for their access logs.
+# The four buckets that the MinIO of manifests/ has in its place, and one for their access logs.
 
 module "contract" {
   source = "../contract"
@@ -76,9 +76,10 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     filter {}
 
     # An old version helps for a while, then it only costs. Checkpoints make many: two are kept besides.
+    # But whoever is to be forgotten (jobtuner log delete) shall be gone from the prediction log within a day, old versions too.
     noncurrent_version_expiration {
-      noncurrent_days           = var.noncurrent_days
-      newer_noncurrent_versions = 2
+      noncurrent_days           = each.key == "answers" ? 1 : var.noncurrent_days
+      newer_noncurrent_versions = each.key == "answers" ? null : 2
     }
 
     abort_incomplete_multipart_upload {

@@ -1,5 +1,5 @@
 output "buckets" {
-  description = "Bucket name by logical name: data, artifacts, models."
+  description = "Bucket name by logical name: data, artifacts, models, answers."
   value       = { for name in local.logged : name => aws_s3_bucket.this[name].bucket }
 }
 

@@ -9,7 +9,9 @@ output "cluster_env" {
     BUCKET_DATA       = module.storage.buckets.data
     BUCKET_ARTIFACTS  = module.storage.buckets.artifacts
     BUCKET_MODELS     = module.storage.buckets.models
+    BUCKET_ANSWERS    = module.storage.buckets.answers
     IDENTITY_PIPELINE = module.identity.emails.pipeline
+    IDENTITY_DEPLOYER = module.identity.emails.deployer
     IDENTITY_MLFLOW   = module.identity.emails.mlflow
     IDENTITY_GATEWAY  = module.identity.emails.gateway
     IDENTITY_SERVING  = module.identity.emails.serving

@@ -95,7 +95,7 @@ variable "managed_prometheus" {
 }
 
 variable "hmac_components" {
-  description = "Components that get an HMAC key for S3-compatible access: pipeline, mlflow, gateway, serving. The secret lies in the state."
+  description = "Components that get an HMAC key for S3-compatible access: pipeline, deployer, mlflow, gateway, serving. The secret lies in the state."
   type        = set(string)
   default     = []
 }

@@ -1,4 +1,4 @@
-# The three buckets that the MinIO of manifests/ has in its place, and one for their access logs.
+# The four buckets that the MinIO of manifests/ has in its place, and one for their access logs.
 
 module "contract" {
   source = "../contract"
@@ -50,8 +50,9 @@ resource "google_storage_bucket" "this" {
     }
 
     condition {
-      with_state                 = "ARCHIVED"
-      days_since_noncurrent_time = var.noncurrent_days
+      with_state = "ARCHIVED"
+      # Whoever is to be forgotten (jobtuner log delete) shall be gone from the prediction log within a day, old versions too.
+      days_since_noncurrent_time = each.key == "answers" ? 1 : var.noncurrent_days
     }
   }
 

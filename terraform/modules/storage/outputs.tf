@@ -1,5 +1,5 @@
 output "buckets" {
-  description = "Bucket name by logical name: data, artifacts, models."
+  description = "Bucket name by logical name: data, artifacts, models, answers."
   value       = { for name in keys(local.names) : name => google_storage_bucket.this[name].name }
 }
 

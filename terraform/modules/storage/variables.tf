@@ -29,13 +29,13 @@ variable "members" {
 }
 
 variable "hmac_components" {
-  description = "Components that get an HMAC key for the S3-compatible interface of Cloud Storage: pipeline, mlflow, gateway, serving."
+  description = "Components that get an HMAC key for the S3-compatible interface of Cloud Storage: pipeline, deployer, mlflow, gateway, serving."
   type        = set(string)
   default     = []
 
   validation {
-    condition     = length(setsubtract(var.hmac_components, ["pipeline", "mlflow", "gateway", "serving"])) == 0
-    error_message = "hmac_components is [${join(", ", var.hmac_components)}]; accepted are pipeline, mlflow, gateway, serving."
+    condition     = length(setsubtract(var.hmac_components, ["pipeline", "deployer", "mlflow", "gateway", "serving"])) == 0
+    error_message = "hmac_components is [${join(", ", var.hmac_components)}]; accepted are pipeline, deployer, mlflow, gateway, serving."
   }
 }
 

@@ -20,6 +20,8 @@ __all__ = ["FakeCluster", "Fate"]
 Fate = Literal["ready", "crash", "no-node", "slow"]
 
 _KINDS = {"inferenceservices": "InferenceService", "leases": "Lease", "services": "Service", "configmaps": "ConfigMap"}
+_KINDS |= {"deployments": "Deployment"}
+_GATEWAY = ("Deployment", "jobtuner-gateway")
 _LABEL = "jobtuner.dev/model"
 
 
@@ -38,6 +40,8 @@ class FakeCluster:
     """Verb, resource and name of every request, as RBAC sees it."""
     writes: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, kind and name of everything that was written, leases apart."""
+    gateway_pods: list[str] = field(default_factory=list)
+    """Per pod of the gateway: the export that it asks about, and the server, with a blank between."""
     _pods: dict[str, dict[str, Any]] = field(default_factory=dict)
     _version: int = 0
 
@@ -76,6 +80,22 @@ class FakeCluster:
         pods = self._pods.get(name)
         return None if pods is None else pods["serving"]
 
+    def add_gateway(self, server: str) -> None:
+        """As the overlay makes it: two pods, and no deployment has told them about a model yet."""
+        pod = {
+            "initContainers": [{"name": "fetch-model", "image": "i", "env": [{"name": "OTHER", "value": "kept"}]}],
+            "containers": [{"name": "gateway", "env": [{"name": "JOBTUNER_MODEL_SERVER", "value": server}]}],
+        }
+        meta = {"name": _GATEWAY[1], "generation": 1, "resourceVersion": "1"}
+        self.objects[_GATEWAY] = {"metadata": meta, "spec": {"replicas": 2, "template": {"spec": pod}}}
+        self.gateway_pods = [self._wanted()] * 2
+
+    def _wanted(self) -> str:
+        """What the Deployment's template says."""
+        pod = self.objects[_GATEWAY]["spec"]["template"]["spec"]
+        every = {entry["name"]: entry["value"] for kind in pod.values() for item in kind for entry in item["env"]}
+        return f"{every.get('JOBTUNER_MODEL', '-')} {every.get('JOBTUNER_MODEL_SERVER', '-')}"
+
     # ---- the API server
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], kind: str, body: Any) -> tuple[int, Any]:
@@ -86,6 +106,8 @@ class FakeCluster:
         self.asked.add((verb, resource, name))
         if verb == "patch":  # server-side apply may have to make the object
             self.asked.add(("create", resource, ""))
+        if resource == "pods" and query["labelSelector"] == ["app.kubernetes.io/component=gateway"]:
+            return 200, {"items": [_gateway_pod(place, said) for place, said in enumerate(self.gateway_pods)]}
         if resource == "pods":
             return 200, {"items": self._list_pods(query["labelSelector"][0])}
         if resource == "events":
@@ -97,6 +119,8 @@ class FakeCluster:
         return getattr(self, f"_{method.lower()}")(key, query, kind, body)  # type: ignore[no-any-return]
 
     def _get(self, key: tuple[str, str], *_: Any) -> tuple[int, Any]:
+        if key == _GATEWAY and key in self.objects:
+            self._roll_gateway()
         return (200, self.objects[key]) if key in self.objects else (404, {"reason": "NotFound"})
 
     def _patch(self, key: tuple[str, str], query: dict[str, list[str]], kind: str, body: Any) -> tuple[int, Any]:
@@ -105,6 +129,14 @@ class FakeCluster:
         known = self.objects.get(key)
         if known is not None and {k: v for k, v in known.items() if k != "status"} | _versioned(body, known) == known:
             return 200, known  # nothing changes, nothing happens
+        if key == _GATEWAY:
+            if known is None:
+                return 422, {"message": "spec.template.spec.containers[0].image: Required value"}
+            merged = _merged(known, body)
+            merged["metadata"] |= {"generation": known["metadata"]["generation"] + 1, "resourceVersion": self._next()}
+            self.objects[key] = merged
+            self.writes.append(("APPLY", *key))
+            return 200, merged
         made = {**body, "metadata": {**body["metadata"], "resourceVersion": self._next()}}
         self.objects[key] = made
         self.writes.append(("APPLY", *key))
@@ -153,6 +185,23 @@ class FakeCluster:
         else:
             pods |= {"coming": None}
         service["status"] = {"conditions": [{"type": "Ready", "status": str(pods["serving"] is not None)}]}
+
+    def _roll_gateway(self) -> None:
+        """One pod a look, if the new ones become ready at all."""
+        item, wanted = self.objects[_GATEWAY], self._wanted()
+        old = [place for place, said in enumerate(self.gateway_pods) if said != wanted]
+        status = {"observedGeneration": item["metadata"]["generation"], "replicas": 2, "availableReplicas": 2}
+        fate = self.fate.get(wanted.partition(" ")[0], "ready")
+        if (old and fate == "ready") or (len(old) == 2 and fate == "slow"):  # slow: the first one is on trial for long
+            self.gateway_pods[old[0]] = wanted
+        status["updatedReplicas"] = 2 - len(old) if fate == "ready" or not old else 1
+        if old:
+            status["replicas"] = 3
+        if old and fate == "crash":
+            status["conditions"] = [
+                {"type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "1 pod has not come."}
+            ]
+        item["status"] = status
 
     def _list_pods(self, selector: str) -> list[dict[str, Any]]:
         name = selector.removeprefix("app=isvc.").removesuffix("-predictor")
@@ -217,6 +266,25 @@ class FakeCluster:
 
 def _versioned(body: Any, known: Any) -> dict[str, Any]:
     return {**body, "metadata": {**body["metadata"], "resourceVersion": known["metadata"]["resourceVersion"]}}
+
+
+def _gateway_pod(place: int, said: str) -> dict[str, Any]:
+    location = said.partition(" ")[0]
+    env = [] if location == "-" else [{"name": "JOBTUNER_MODEL", "value": location}]
+    return {
+        "spec": {"initContainers": [{"name": "fetch-model", "env": env}]},
+        "status": {"podIP": f"10.0.0.{place}"},
+    }
+
+
+def _merged(known: Any, new: Any) -> Any:
+    """Server-side apply: maps key by key, lists of named things by their names."""
+    if isinstance(known, dict) and isinstance(new, dict):
+        return {**known, **{key: _merged(known.get(key), value) for key, value in new.items()}}
+    if isinstance(known, list) and isinstance(new, list):
+        by_name = {item["name"]: item for item in known}
+        return list((by_name | {item["name"]: _merged(by_name.get(item["name"]), item) for item in new}).values())
+    return new
 
 
 def _pod(service: str, age: str, model: str, fate: str) -> dict[str, Any]:

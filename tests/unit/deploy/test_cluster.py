@@ -24,7 +24,7 @@ from manifests.check import ROOT
 from tests.unit.deploy.fake_cluster import FakeCluster
 
 _NAME, _CANARY = "jobtuner-llm", "jobtuner-llm-canary"
-_SETTINGS = KServeConfig(ready_seconds=0.5, poll_seconds=0.001)
+_SETTINGS = KServeConfig(ready_seconds=0.5, poll_seconds=0.001, gateway=None)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_what_is_done_about_a_champion(
 def test_a_follower_with_another_profile_leaves_the_champion_alone(
     fake: FakeCluster, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobtuner.deploy.follow.find_bundle", lambda key, place: f"s3://models/{key}")
+    monkeypatch.setattr("jobtuner.deploy.follow.find_bundle", lambda key, place, serving: f"s3://models/{key}")
     monkeypatch.setattr("jobtuner.deploy.follow.fetch_bundle", lambda location, _: _bundle(location.rpartition("/")[2]))
     _rollout(fake, "a").run()
     kube, other = Kube(_SETTINGS.namespace, fake.client()), _SETTINGS.model_copy(update={"profile": "h100"})
@@ -384,7 +384,7 @@ def test_the_cluster_follows_the_alias(
     """Promotion, a model that fails (tried once), a registry that is away, rollback: one look each, and some more."""
     here = {"a", "b", "c"}
     monkeypatch.setattr(
-        "jobtuner.deploy.follow.find_bundle", lambda key, place: f"s3://models/{key}" if key in here else None
+        "jobtuner.deploy.follow.find_bundle", lambda key, place, serving: f"s3://models/{key}" if key in here else None
     )
     monkeypatch.setattr("jobtuner.deploy.follow.fetch_bundle", lambda location, _: _bundle(location.rpartition("/")[2]))
     fake.fate[_release("c").digest] = "crash"

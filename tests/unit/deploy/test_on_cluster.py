@@ -118,7 +118,7 @@ def _inputs(tmp_path: Path, exported: ExportedModel, promoted: bool = True) -> M
 
 @pytest.fixture
 def config(server: tuple[OpenAIServer, str]) -> Config:
-    kserve = {"ready_seconds": 5.0, "poll_seconds": 0.01, "url": f"{server[1]}/{{name}}"}
+    kserve = {"ready_seconds": 5.0, "poll_seconds": 0.01, "gateway": None, "url": f"{server[1]}/{{name}}"}
     return Config.model_validate({"name": "test", "deploy": {"target": "kserve", "kserve": kserve}})
 
 
@@ -215,6 +215,11 @@ def test_an_upload_is_complete_when_the_contract_is_there(
     assert len(sent) == len(names(_LOCATION))  # the second time nothing was sent
     assert find_bundle(exported.model_fingerprint, _MODELS) == _LOCATION
     assert find_bundle("m" * 15 + "x", _MODELS) is None
+    other = f"{_MODELS}/{'m' * 16}-{'f' * 16}"
+    upload(exported.folder / "contract.json", f"{other}/contract.json")
+    assert find_bundle(exported.model_fingerprint, _MODELS, serving=other) == other
+    with pytest.raises(DeployError, match=f"2 exports.*{_LOCATION}, {other}.*Remove all but"):
+        find_bundle(exported.model_fingerprint, _MODELS, serving="s3://elsewhere")
     assert find_bundle("", _MODELS) is None
 
 

@@ -82,7 +82,7 @@ def fill(tmp_path: Path, reference: Path) -> Fill:
     return filled
 
 
-def look(tmp_path: Path, reference: Path, log: str, out: str = "out", **settings: Any) -> MonitorReport:
+def look(tmp_path: Path, reference: Path | str, log: str, out: str = "out", **settings: Any) -> MonitorReport:
     given = {"log": log, "reference": str(reference), "until": NOON.isoformat(), **settings}
     overrides = {f"monitor.{key}": json.dumps(value) for key, value in given.items()}
     folder = tmp_path / out

@@ -10,17 +10,17 @@ run "private_versioned_encrypted" {
   command = plan
 
   assert {
-    condition     = output.buckets == { data = "jobtuner-test-123456789012-data", artifacts = "jobtuner-test-123456789012-artifacts", models = "jobtuner-test-123456789012-models" }
-    error_message = "The three buckets of the contract."
+    condition     = output.buckets == { data = "jobtuner-test-123456789012-data", artifacts = "jobtuner-test-123456789012-artifacts", models = "jobtuner-test-123456789012-models", answers = "jobtuner-test-123456789012-answers" }
+    error_message = "The four buckets of the contract."
   }
 
   assert {
-    condition     = alltrue([for block in aws_s3_bucket_public_access_block.this : block.block_public_acls && block.block_public_policy && block.ignore_public_acls && block.restrict_public_buckets]) && length(aws_s3_bucket_public_access_block.this) == 4
+    condition     = alltrue([for block in aws_s3_bucket_public_access_block.this : block.block_public_acls && block.block_public_policy && block.ignore_public_acls && block.restrict_public_buckets]) && length(aws_s3_bucket_public_access_block.this) == 5
     error_message = "No bucket can be made public."
   }
 
   assert {
-    condition     = alltrue([for name in ["data", "artifacts", "models"] : one(one(aws_s3_bucket_server_side_encryption_configuration.this[name].rule).apply_server_side_encryption_by_default).kms_master_key_id == var.key])
+    condition     = alltrue([for name in ["data", "artifacts", "models", "answers"] : one(one(aws_s3_bucket_server_side_encryption_configuration.this[name].rule).apply_server_side_encryption_by_default).kms_master_key_id == var.key])
     error_message = "What is ours is encrypted with our key."
   }
 
@@ -30,13 +30,27 @@ run "private_versioned_encrypted" {
   }
 
   assert {
-    condition     = toset(keys(aws_s3_bucket_logging.this)) == toset(["data", "artifacts", "models"])
+    condition     = toset(keys(aws_s3_bucket_logging.this)) == toset(["data", "artifacts", "models", "answers"])
     error_message = "Access is logged, and the log's bucket does not log into itself."
   }
 
   assert {
     condition     = aws_s3_bucket.this["models"].object_lock_enabled && length(aws_s3_bucket_object_lock_configuration.models) == 0
     error_message = "Models can be locked (that can be chosen at creation only), and are not unless asked for."
+  }
+}
+
+run "who_is_to_be_forgotten_is" {
+  command = plan
+
+  assert {
+    condition     = { for name in ["answers", "data"] : name => one([for rule in aws_s3_bucket_lifecycle_configuration.this[name].rule : one(rule.noncurrent_version_expiration).noncurrent_days]) } == { answers = 1, data = 30 }
+    error_message = "What was deleted from the prediction log is gone within a day."
+  }
+
+  assert {
+    condition     = one([for rule in aws_s3_bucket_lifecycle_configuration.this["answers"].rule : one(rule.noncurrent_version_expiration).newer_noncurrent_versions]) == null
+    error_message = "No old version of the prediction log is kept besides."
   }
 }
 

@@ -10,7 +10,7 @@ run "an_account_a_component" {
   command = plan
 
   assert {
-    condition     = { for component, account in google_service_account.component : component => account.account_id } == { pipeline = "jobtuner-test-pipeline", mlflow = "jobtuner-test-mlflow", gateway = "jobtuner-test-gateway", serving = "jobtuner-test-serving" }
+    condition     = { for component, account in google_service_account.component : component => account.account_id } == { pipeline = "jobtuner-test-pipeline", deployer = "jobtuner-test-deployer", mlflow = "jobtuner-test-mlflow", gateway = "jobtuner-test-gateway", serving = "jobtuner-test-serving" }
     error_message = "Every component that reaches buckets, and no other, has an account."
   }
 

@@ -7,6 +7,7 @@ variables {
   key        = "key"
   members = {
     pipeline = "serviceAccount:pipeline@acme-jobs.iam.gserviceaccount.com"
+    deployer = "serviceAccount:deployer@acme-jobs.iam.gserviceaccount.com"
     mlflow   = "serviceAccount:mlflow@acme-jobs.iam.gserviceaccount.com"
     gateway  = "serviceAccount:gateway@acme-jobs.iam.gserviceaccount.com"
     serving  = "serviceAccount:serving@acme-jobs.iam.gserviceaccount.com"
@@ -17,8 +18,8 @@ run "private_versioned_encrypted" {
   command = plan
 
   assert {
-    condition     = output.buckets == { data = "acme-jobs-jobtuner-test-data", artifacts = "acme-jobs-jobtuner-test-artifacts", models = "acme-jobs-jobtuner-test-models" }
-    error_message = "The three buckets of the contract."
+    condition     = output.buckets == { data = "acme-jobs-jobtuner-test-data", artifacts = "acme-jobs-jobtuner-test-artifacts", models = "acme-jobs-jobtuner-test-models", answers = "acme-jobs-jobtuner-test-answers" }
+    error_message = "The four buckets of the contract."
   }
 
   assert {
@@ -41,13 +42,23 @@ run "least_privilege" {
   command = plan
 
   assert {
-    condition     = toset(keys(google_storage_bucket_iam_member.component)) == toset(["pipeline/data", "pipeline/artifacts", "pipeline/models", "mlflow/artifacts", "gateway/models", "serving/models"])
+    condition     = toset(keys(google_storage_bucket_iam_member.component)) == toset(["pipeline/data", "pipeline/artifacts", "pipeline/models", "pipeline/answers", "deployer/models", "mlflow/artifacts", "gateway/models", "gateway/answers", "serving/models"])
     error_message = "Who may open which bucket is what the contract says."
   }
 
   assert {
     condition     = google_storage_bucket_iam_member.component["serving/models"].role == "roles/storage.objectViewer" && google_storage_bucket_iam_member.component["pipeline/models"].role == "roles/storage.objectUser"
     error_message = "Serving reads models; only the pipeline writes them."
+  }
+
+  assert {
+    condition     = google_storage_bucket_iam_member.component["deployer/models"].role == "roles/storage.objectViewer" && google_storage_bucket_iam_member.component["gateway/answers"].role == "roles/storage.objectUser"
+    error_message = "The deployer reads models; the gateway writes its prediction log, and forgets old days."
+  }
+
+  assert {
+    condition     = one([for rule in google_storage_bucket.this["answers"].lifecycle_rule : one(rule.condition).days_since_noncurrent_time if coalesce(one(rule.condition).days_since_noncurrent_time, 0) > 0]) == 1
+    error_message = "What was deleted from the prediction log is gone within a day."
   }
 
   assert {
