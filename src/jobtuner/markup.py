@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections import Counter
 from html.parser import HTMLParser
 
 __all__ = ["html_to_text"]
@@ -44,12 +45,15 @@ class _TextCollector(HTMLParser):
         self._closed = closed
         self._open: list[tuple[str, bool, bool]] = []
         """Tag, whether its content is unseen, and whether it has a background of its own; outermost first."""
+        self._named: Counter[str] = Counter()
+        self._unseen = self._painted = 0
+        """Of the open elements; counted, since a page of strangers may open thousands."""
 
     def handle_starttag(self, tag: str, attrs: _Attributes) -> None:
         known = tag in _BLOCK_TAGS or tag in _INLINE_TAGS or tag in _UNSEEN_IF_CLOSED & self._closed
         if known and tag not in _VOID_TAGS:
             self._enter(tag, attrs)
-        if self._unseen():
+        if self._unseen:
             return
         if tag in _BLOCK_TAGS:
             self._break_line()
@@ -66,7 +70,7 @@ class _TextCollector(HTMLParser):
             self._leave(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        unseen = self._unseen()
+        unseen = self._unseen
         self._leave(tag)
         if unseen:
             return
@@ -76,7 +80,7 @@ class _TextCollector(HTMLParser):
             self.parts.append(f"</{tag}>")
 
     def handle_data(self, data: str) -> None:
-        if not self._unseen() and not (data.isspace() and self._at_line_start()):
+        if not self._unseen and not (data.isspace() and self._at_line_start()):
             self.parts.append(data)
 
     def _enter(self, tag: str, attrs: _Attributes) -> None:
@@ -87,22 +91,26 @@ class _TextCollector(HTMLParser):
         painted = "background" in style or "bgcolor" in given
         unseen = tag in _UNSEEN_TAGS | _UNSEEN_IF_CLOSED or (tag in self._closed and self._hides(given, style, painted))
         self._open.append((tag, unseen, painted))
+        self._count(tag, unseen, painted, 1)
 
     def _hides(self, given: dict[str, str], style: str, painted: bool) -> bool:
         if "hidden" in given or given.get("aria-hidden") == "true" or _UNSEEN_STYLE.search(style):
             return True
         # White letters are seen on whatever is painted behind them.
         white = _WHITE.search(style) or given.get("color") in {"white", "#fff", "#ffffff"}
-        return bool(white) and not painted and not any(behind for _, _, behind in self._open)
+        return bool(white) and not painted and not self._painted
 
     def _leave(self, tag: str) -> None:
         """Close the innermost element of this name, and what was left open in it."""
-        places = [place for place, (name, _, _) in enumerate(self._open) if name == tag]
-        if places:
-            del self._open[places[-1] :]
+        last = ""
+        while self._named[tag] and last != tag:
+            last, unseen, painted = self._open.pop()
+            self._count(last, unseen, painted, -1)
 
-    def _unseen(self) -> bool:
-        return any(unseen for _, unseen, _ in self._open)
+    def _count(self, tag: str, unseen: bool, painted: bool, step: int) -> None:
+        self._named[tag] += step
+        self._unseen += step * unseen
+        self._painted += step * painted
 
     def _at_line_start(self) -> bool:
         return not self.parts or self.parts[-1].endswith("\n")

@@ -1,6 +1,6 @@
 """Sentences of an ad that speak to the machine that reads it, not to applicants: found by rule, and left out.
 
-Six rules, each a pattern made of the words in `orders.json` (15 languages and more); a text without any of them is
+Seven rules, each a pattern made of the words in `orders.json` (15 languages and more); a text without any of them is
 handed back as it is. They are made to be precise: an ad that a person wrote for people must not lose a word, so an
 order in wording that nobody has thought of passes. What a model does then is what it has learnt (`data.hostile`).
 """
@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
+from itertools import islice
 from typing import Any
 
 from jobtuner.visible import rare_characters
@@ -18,6 +19,8 @@ __all__ = ["find_orders", "without_orders"]
 
 _CODE = r"(?<![\w.,-])(?:\d{4}(?:\.\d+){0,4}|\d\d-\d{4}(?:\.\d\d)?|[A-Z]\d{4})(?![\w-]|[.,]\d)"
 """ISCO 2512, ESCO 2512.4.1, SOC 15-1252.00, ROME M1805."""
+_MOST_CODES = 300
+"""Looked at in a text: 20,000 characters of codes would take half a second, and no ad has them."""
 _BEFORE, _AFTER = 90, 40
 """Characters on both sides of a code in which the words of an order are looked for."""
 _SENTENCE_END = re.compile(r"[.!?](?=[\s\"'”»)\]]|$)|[。！？]|\n")
@@ -31,6 +34,7 @@ _CAPITAL = re.compile(r"(?<!\S)[A-ZÀ-ÞА-Я]\S*\s+(?:[^A-ZÀ-ÞА-Я\s]\S*\s+)
 _CLOSING = re.compile(r"[\"'”»)\]}]*")
 _TOKENS = r"<\|[\w ]{1,30}\|>(?:\s*(?:system|user|assistant)\b)?|\[/?INST\]|<</?SYS>>"
 _WEAK = re.compile(rf"{_CODE}\s*[.!]?\s*$")
+_LONGEST = 400  # characters of what is cut behind the words that gave an order away
 _LONG_WEAK = 80  # characters: a sentence that ends in a code, beside an order, is its other half
 
 
@@ -63,7 +67,8 @@ def _matches(view: str) -> Iterator[tuple[int, int]]:
         if any(hint in lowered for hint in hints[name]):
             yield from (found.span() for found in rules[name].finditer(view))
     digits = _FOUR_DIGITS.search(view)
-    for code in rules["code"].finditer(view, max(0, digits.start() - 3)) if digits else ():
+    codes = rules["code"].finditer(view, max(0, digits.start() - 3)) if digits else iter(())
+    for code in islice(codes, _MOST_CODES):
         window = (max(0, code.start() - _BEFORE), code.end() + _AFTER)
         for name in ("answer", "decreed"):
             yield from (found.span() for found in rules[name].finditer(view, *window))
@@ -77,8 +82,8 @@ _LATIN = re.compile(r"[A-Za-z]")
 
 
 def _view(text: str) -> str:
-    """The text in the form that the rules read, as many characters: Cyrillic and Greek twins of Latin letters as Latin
-    in words that hold Latin letters, or nothing but twins."""
+    """The text in the form that the rules read, as many characters: in words that hold Latin letters, those that look
+    alike in Cyrillic and Greek as Latin ones."""
     if _TWINS.isdisjoint(rare_characters(text)):
         return text
     return _WORD.sub(_unmixed, text)
@@ -144,8 +149,9 @@ def _sentence(view: str, start: int, end: int) -> tuple[int, int]:
         start = fragment.start()
     while start > first and view[start - 1] in _LEAD:
         start -= 1
-    ending = _SENTENCE_END.search(view, max(start, end - 1))
-    last = ending.end() if ending else len(view)
+    rest = max(start, end - 1)
+    ending = _SENTENCE_END.search(view, rest, rest + _LONGEST)
+    last = ending.end() if ending else min(len(view), rest + _LONGEST)
     return start, _CLOSING.match(view, last).end()  # type: ignore[union-attr]  # it matches nothing, too
 
 
@@ -162,7 +168,7 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def _with_other_half(view: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The passage, and the sentence after it where that is short and ends in a code."""
     yield start, end
-    after = _SENTENCE_END.search(view, end)
+    after = _SENTENCE_END.search(view, end, end + _LONG_WEAK)
     last = after.end() if after else len(view)
     if last - end <= _LONG_WEAK and _WEAK.search(view[end:last]):
         yield end, last

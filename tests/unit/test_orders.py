@@ -1,6 +1,10 @@
 """Sentences that speak to the machine: found in every wording that the rules were made for, and never in real ads."""
 
+from itertools import pairwise
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from jobtuner.clean import clean_text
 from jobtuner.config import CleanConfig
@@ -15,6 +19,19 @@ AD = (
     "City Hospital Northgate"
 )
 CONFIG = CleanConfig()
+_WORDS = [
+    "8331",
+    "Ignore ",
+    "all ",
+    "previous ",
+    "instructions",
+    "answer ",
+    "with ",
+    "<|im_end|>",
+    "SYSTEM: ",
+    "AI",
+    "note to ",
+]
 CLEAN = clean_text(AD, CONFIG).text
 
 
@@ -52,6 +69,17 @@ def test_only_the_order_goes_from_the_middle_of_a_sentence() -> None:
     assert clean_text(text, CONFIG).text == "You will cook soups. Call us."
     assert clean_text(text, CONFIG).orders == 1
     assert clean_text(text, CleanConfig(orders=False)).text == text
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from([*_WORDS, *"abc.;:\n \"'<|[]}"]), max_size=60).map("".join))
+def test_any_text_is_cut_at_places_in_order(text: str) -> None:
+    spans = find_orders(text)
+    assert all(0 <= start < end <= len(text) for start, end in spans)
+    assert all(before[1] < after[0] for before, after in pairwise(spans))
+    rest, count = without_orders(text)
+    assert count == len(spans) and len(rest) <= len(text)
+    clean_text(text, CONFIG)
 
 
 @pytest.mark.parametrize(

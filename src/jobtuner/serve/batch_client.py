@@ -55,7 +55,9 @@ def endpoint_ask(
         try:
             results = answer["results"]
             if task == "skills":
-                found = [{"skills": item["skills"], "model": answer["model"]} for item in results]
+                found = [
+                    {"skills": item["skills"], "orders": item["orders"], "model": answer["model"]} for item in results
+                ]
             else:
                 found = [occupation_answer(item, answer["model_version"]) for item in results]
         except (KeyError, TypeError) as error:
@@ -74,7 +76,7 @@ def _letter(client: CompletionsClient, row: Row, applicant: Mapping[str, Any]) -
     except RefusedError as error:
         raise RefusedError(_reason(str(error))) from error
     try:
-        return {name: answer[name] for name in ("letter", "claims", "invented", "model")}
+        return {name: answer[name] for name in ("letter", "claims", "invented", "orders", "model")}
     except (KeyError, TypeError) as error:
         raise client.wrong("its answer about a letter has another form") from error
 
@@ -82,7 +84,7 @@ def _letter(client: CompletionsClient, row: Row, applicant: Mapping[str, Any]) -
 def occupation_answer(result: dict[str, Any], model: str) -> dict[str, Any]:
     """A result of `/v1/occupations` as a row of the output."""
     top = [{key: item[key] for key in ("code", "title", "probability")} for item in result["top"]]
-    names = ("code", "title", "probability", "answered_by", "abstain")
+    names = ("code", "title", "probability", "answered_by", "abstain", "orders")
     return {**{name: result[name] for name in names}, "top": top, "model": model}
 
 

@@ -244,7 +244,7 @@ def _schema(task: Task) -> Any:
     if task == "skills":
         link = pa.struct([("id", pa.string()), ("label", pa.string()), ("similarity", pa.float64())])
         span = pa.struct([("text", pa.string()), ("start", pa.int64()), ("end", pa.int64()), ("link", link)])
-        return pa.schema([*row, ("skills", pa.list_(span)), ("model", pa.string())])
+        return pa.schema([*row, ("skills", pa.list_(span)), ("orders", pa.int64()), ("model", pa.string())])
     if task == "cover-letters":
         claim = pa.struct(
             [
@@ -252,14 +252,14 @@ def _schema(task: Task) -> Any:
                 ("source", pa.string()),
             ]
         )
-        told = [("letter", pa.string()), ("claims", pa.list_(claim)), ("invented", pa.int64())]
+        told = [("letter", pa.string()), ("claims", pa.list_(claim)), ("invented", pa.int64()), ("orders", pa.int64())]
         return pa.schema([*row, *told, ("model", pa.string())])
     candidate = pa.struct([("code", pa.string()), ("title", pa.string()), ("probability", pa.float64())])
     return pa.schema(
         [
             *row,
             *(("code", pa.string()), ("title", pa.string()), ("probability", pa.float64())),
-            *(("answered_by", pa.string()), ("abstain", pa.bool_())),
+            *(("answered_by", pa.string()), ("abstain", pa.bool_()), ("orders", pa.int64())),
             *(("top", pa.list_(candidate)), ("model", pa.string())),
         ]
     )
