@@ -35,7 +35,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-from transformers import TrainerCallback
+from transformers import TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from jobtuner.config import Config, TrainingConfig, load_config
@@ -276,6 +276,7 @@ def compare(setting: Setting, rounds: int, scratch: Path) -> dict[str, list[Resu
     results: dict[str, list[Result]] = {name: [] for name in RUNS}
     for number in range(rounds):
         for name, run in RUNS.items():
+            set_seed(setting.config.seed)  # all adapters start alike
             result = run(setting, scratch)
             results[name].append(result)
             gc.collect()  # a trainer and its model hold each other: the next one needs the memory

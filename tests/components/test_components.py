@@ -14,7 +14,7 @@ import pytest
 
 from jobtuner.config import Config, load_config
 from jobtuner.contracts import Contract, MonitorReport
-from jobtuner.errors import ConfigError
+from jobtuner.errors import ConfigError, ModelError
 from jobtuner.run import Run
 from jobtuner.stages import SCHEDULED, STAGES
 from jobtuner.tracking import MemoryRunStore, connect
@@ -95,9 +95,9 @@ def test_resolve_takes_text_and_the_numbers_of_a_json_parameter(
 
 def test_every_component_is_covered() -> None:
     files = {path.stem for path in Path(importlib.import_module("components").__path__[0]).glob("*.py")}
-    batch, search = {"split", "ask_shard", "join"}, {"draw_trials", "train_trial", "pick_best"}
-    shards = {"number_shards", "clean_shard", "merge_shards"}
-    assert files == {"__init__", "image", "resolve", "finish", *batch, *search, *shards, *STAGES, *SCHEDULED}
+    shards = {"split", "ask_shard", "join", "number_shards", "clean_shard", "merge_shards"}
+    search = {"draw_trials", "train_trial", "pick_best"}
+    assert files == {"__init__", "image", "resolve", "finish", *shards, *search, *STAGES, *SCHEDULED}
 
 
 @pytest.mark.parametrize(
@@ -176,36 +176,10 @@ def test_a_batch_by_its_components_is_the_whole_file(tmp_path: Path, monkeypatch
     ]
 
 
-@pytest.mark.slow
-def test_shards_make_what_one_piece_makes(tmp_path: Path) -> None:
-    """The components as a pipeline calls them: a loop over the numbers, whole numbers as floats."""
-    generate = {"data.generate.languages": "[en]", "data.generate.ads_per_unit": "8"}
-    config = load_config("smoke", {**generate, "data.workers": "1"})
-    Run(config, _TRACKER, connect(_TRACKER).open_run(config)).save(tmp_path / "run")
-    run = _Artifact(str(tmp_path / "run"))
-    numbers = _function("number_shards")(2.0)
-    assert numbers == [0, 1]
-    cleaned = [_Artifact(str(tmp_path / f"shard-{number}")) for number in numbers]
-    for number, folder in zip(numbers, cleaned, strict=True):
-        _function("clean_shard")(run, float(number), 2.0, folder)
-    merged, whole = _Artifact(str(tmp_path / "merged")), _Artifact(str(tmp_path / "whole"))
-    _function("merge_shards")(run, cleaned[::-1], merged)
-    _function("prepare")(run, whole)
-    for name in ("train.jsonl", "validation.jsonl", "test.jsonl", "card.md"):
-        assert (Path(merged.path) / name).read_bytes() == (Path(whole.path) / name).read_bytes(), name
-
-
-@pytest.mark.parametrize("count", [0, 65, -1.0])
-def test_a_number_of_shards_that_no_cluster_has_is_refused(count: float) -> None:
-    with pytest.raises(ConfigError, match="accepted are 1 to 64"):
-        _function("number_shards")(count)
-
-
 def test_a_search_by_its_components_ends_with_the_best_recipe(
     run: _Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trainings are made up: the higher the rank the better, and 32 diverges."""
-    from jobtuner.errors import ModelError
     from jobtuner.train import tune_pipeline
 
     def fine_tune(config: Config, prepare: Path, out: Path, *, watch: Any) -> None:
@@ -248,7 +222,30 @@ def test_a_search_by_its_components_ends_with_the_best_recipe(
 def test_a_search_that_cannot_be_made_is_refused_before_it_trains(
     space: str, metric: str, said: str, run: _Artifact, tmp_path: Path
 ) -> None:
-    from jobtuner.errors import ConfigError
-
     with pytest.raises(ConfigError, match=said):
         _function("draw_trials")(run, space, 2, metric, _Artifact(str(tmp_path / "drawn")))
+
+
+@pytest.mark.slow
+def test_shards_make_what_one_piece_makes(tmp_path: Path) -> None:
+    """The components as a pipeline calls them: a loop over the numbers, whole numbers as floats."""
+    generate = {"data.generate.languages": "[en]", "data.generate.ads_per_unit": "8"}
+    config = load_config("smoke", {**generate, "data.workers": "1"})
+    Run(config, _TRACKER, connect(_TRACKER).open_run(config)).save(tmp_path / "run")
+    run = _Artifact(str(tmp_path / "run"))
+    numbers = _function("number_shards")(2.0)
+    assert numbers == [0, 1]
+    cleaned = [_Artifact(str(tmp_path / f"shard-{number}")) for number in numbers]
+    for number, folder in zip(numbers, cleaned, strict=True):
+        _function("clean_shard")(run, float(number), 2.0, folder)
+    merged, whole = _Artifact(str(tmp_path / "merged")), _Artifact(str(tmp_path / "whole"))
+    _function("merge_shards")(run, cleaned[::-1], merged)
+    _function("prepare")(run, whole)
+    for name in ("train.jsonl", "validation.jsonl", "test.jsonl", "card.md"):
+        assert (Path(merged.path) / name).read_bytes() == (Path(whole.path) / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("count", [0, 65, -1.0])
+def test_a_number_of_shards_that_no_cluster_has_is_refused(count: float) -> None:
+    with pytest.raises(ConfigError, match="accepted are 1 to 64"):
+        _function("number_shards")(count)

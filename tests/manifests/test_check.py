@@ -78,7 +78,7 @@ def test_the_pipelines_tasks_become_the_pods_that_kfp_makes(rendered: Callable[.
         for item in check.documents(check.with_tasks(rendered("dev")))
         if item["kind"] == "Pod"
     }
-    assert len(tasks) == 9
+    assert len(tasks) == 12
     train = tasks["kfp-train"]["containers"][0]
     assert train["resources"]["limits"] == {"memory": "24Gi", "nvidia.com/gpu": "1"}
     assert train["resources"]["requests"] == {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"}

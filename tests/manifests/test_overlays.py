@@ -27,6 +27,7 @@ from jobtuner.serve.schemas import OccupationResult
 from jobtuner.statistics import Interval
 from manifests.check import FEATURES, OVERLAYS, ROOT, combinations, kubecheck, parts_of, tool
 from manifests.versions import IMAGES, image_lines, read_versions
+from pipelines import preparing
 from pipelines.cluster import CREDENTIALS, SETTINGS, USER_ID
 from pipelines.resources import NEEDS
 from tests.manifests.mutations import MUTATIONS
@@ -227,6 +228,12 @@ def test_the_tasks_of_four_runs_fit_into_the_quota(objects: Callable[..., list[d
     assert 4 * (sum(_gib(need.memory_limit) for need in both) + added) <= _gib(quota["hard"]["limits.memory"])
     assert 4 * (sum(_gib(need.memory) for need in both) + added / 8) <= _gib(quota["hard"]["requests.memory"])
     assert 4 * (sum(float(need.cpu) for need in both) + 0.3) <= float(quota["hard"]["requests.cpu"])
+    shard, at_once = NEEDS["clean-shard"], preparing._AT_ONCE  # in their place, not beside them
+    assert (
+        at_once * (_gib(shard.memory_limit) + _gib(entry["default"]["memory"]))
+        <= sum(_gib(need.memory_limit) for need in both) + added
+    )
+    assert at_once * (float(shard.cpu) + 0.1) <= sum(float(need.cpu) for need in both) + 0.3
     assert max(_gib(need.memory_limit) for need in NEEDS.values()) <= _gib(entry["max"]["memory"])
 
 

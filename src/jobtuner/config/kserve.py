@@ -6,10 +6,14 @@ from pydantic import Field, field_validator, model_validator
 
 from jobtuner.config.section import Count, Section, Share
 
-__all__ = ["KServeConfig"]
+__all__ = ["INSIDE", "KServeConfig"]
 
 _DNS_LABEL = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"
 """As Kubernetes has it, but 40 characters at most: KServe appends "-canary-predictor" and more."""
+
+
+INSIDE = "http://{name}.{namespace}.svc.cluster.local:8080"
+"""Where pods reach a service: vLLM listens on 8080."""
 
 
 class KServeConfig(Section):
@@ -52,8 +56,9 @@ class KServeConfig(Section):
     users_seconds: Annotated[float, Field(ge=0.0, le=600.0)] = 120.0
     """Seconds that each new pod of the gateway answers users by the canary before the next one is replaced: of 2 pods
     the first new one has a third of the users for so long. Failures stop it. Used with `gateway` and `canary` alone."""
-    url: str = "http://{name}.{namespace}.svc.cluster.local:8080"
-    """Where the services answer; {name} and {namespace} are filled in. Change it to deploy from outside the cluster."""
+    url: str = INSIDE
+    """Where this process reaches the services; {name} and {namespace} are filled in. Change it to deploy from outside
+    the cluster."""
 
     @field_validator("models", "base")
     @classmethod

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jobtuner.config import KServeConfig
+from jobtuner.config.kserve import INSIDE
 from jobtuner.deploy.bundle import Bundle, fetch_bundle
 from jobtuner.deploy.endpoint import agreement, check_served
 from jobtuner.deploy.gateway import Gateway, Target
@@ -29,7 +30,7 @@ from jobtuner.deploy.record import Record, Release, digest_of
 from jobtuner.errors import DeployError, Interrupted, JobTunerError
 from jobtuner.progress import notice
 
-__all__ = ["Outcome", "Rollout", "Step", "gateway_of", "live_digest", "next_step", "release_of", "url_of"]
+__all__ = ["Outcome", "Rollout", "Step", "gateway_of", "live_digest", "next_step", "release_of", "target_of"]
 
 Step = Literal["restore", "try", "place", "prove", "finish"]
 
@@ -115,9 +116,9 @@ def gateway_of(
     return Gateway(kube.elsewhere(namespace), name, poll=settings.poll_seconds, alive=alive, sleep=sleep)
 
 
-def url_of(settings: KServeConfig, name: str) -> str:
-    """Where an InferenceService of this name answers."""
-    return settings.url.format(name=name, namespace=settings.namespace)
+def target_of(settings: KServeConfig, location: str, name: str | None = None) -> Target:
+    """An export, and the InferenceService that serves it, as the gateway's pods reach it; name None: the champion's."""
+    return Target(location, INSIDE.format(name=name or settings.name, namespace=settings.namespace))
 
 
 @dataclass(frozen=True)
@@ -183,13 +184,13 @@ class Rollout:
         return f"{self.settings.name}-canary"
 
     def _url(self, name: str) -> str:
-        return url_of(self.settings, name)
+        return self.settings.url.format(name=name, namespace=self.settings.namespace)
 
     def _gateway_to(self, location: str, name: str | None = None, hold: float = 0.0) -> None:
         """Let the gateway ask the model of an export, in its place, or as `name`; nothing where none follows."""
         gateway = gateway_of(self.kube, self.settings, self._alive, self.sleep)
         if gateway is not None:
-            gateway.follow(Target(location, self._url(name or self.settings.name)), hold)
+            gateway.follow(target_of(self.settings, location, name), hold)
 
     def _next(self) -> Step:
         record = Record.load(self.kube, self.settings.name)

@@ -9,8 +9,7 @@ from typing import Literal
 
 from jobtuner.config import KServeConfig
 from jobtuner.deploy.bundle import fetch_bundle, find_bundle
-from jobtuner.deploy.cluster import Outcome, Rollout, gateway_of, live_digest, release_of, url_of
-from jobtuner.deploy.gateway import Target
+from jobtuner.deploy.cluster import Outcome, Rollout, gateway_of, live_digest, release_of, target_of
 from jobtuner.deploy.kube import Kube
 from jobtuner.deploy.record import Record
 from jobtuner.errors import JobTunerError
@@ -89,8 +88,8 @@ def _serving(record: Record, kube: Kube, settings: KServeConfig) -> str | None:
     if last is None or live_digest(kube, settings.name) != last.digest:
         return None
     gateway = gateway_of(kube, settings)
-    asked = Target(last.location, url_of(settings, settings.name))
-    return last.location if gateway is None or gateway.target() == asked else None
+    follows = gateway is None or gateway.target() == target_of(settings, last.location)
+    return last.location if follows else None
 
 
 def follow(

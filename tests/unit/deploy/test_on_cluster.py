@@ -17,9 +17,11 @@ from jobtuner.contracts import PARITY_FILE, Deployment, ExportedModel, ModelVers
 from jobtuner.deploy.bundle import Prompt, fetch_bundle, find_bundle, upload_bundle
 from jobtuner.deploy.stage import run
 from jobtuner.errors import ContractError, DeployError
+from jobtuner.known_answers import write_known_answers
 from jobtuner.models import load_tokenizer
 from jobtuner.records import write_jsonl
 from jobtuner.scoring import TAXONOMY_FILE, InferenceSettings, load_exported
+from jobtuner.serve.backend import Endpoint, connect
 from jobtuner.storage import names, upload
 from jobtuner.tasks import get_task, prompt_hash
 from jobtuner.taxonomy import Taxonomy
@@ -57,6 +59,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, standin: Standin, taxonom
     (folder / "adapter").mkdir()
     (folder / "adapter" / "adapter_config.json").write_text("{}", encoding="utf-8")
     scorer = load_exported(folder / "model")
+    write_known_answers(scorer, folder / "model")
     answers = [scorer.labels[column] for column in scorer.log_probabilities(ADS).argmax(axis=1)]
     rows = [Prompt(str(number), ad, "en", "2221", answers[number]) for number, ad in enumerate(ADS)]
     write_jsonl(folder / PARITY_FILE, map(asdict, rows))
@@ -240,3 +243,16 @@ def test_an_export_without_prompts_asks_for_a_new_one(tmp_path: Path, exported: 
     bare = ExportedModel(folder=tmp_path, fingerprint="e", model_fingerprint="m", labels=[], parity={})
     with pytest.raises(ContractError, match="Run the export stage again"):
         Bundle(_LOCATION, bare).prompts()
+
+
+def test_a_gateway_needs_no_weights_of_the_export(
+    tmp_path: Path, bucket: None, exported: ExportedModel, server: tuple[OpenAIServer, str], taxonomy: Taxonomy
+) -> None:
+    """What the pods of manifests/features/pipeline-deploy have: the export's small files, and a server."""
+    fetched = fetch_bundle(upload_bundle(exported, _MODELS).location, tmp_path / "bundle")
+    assert not list(fetched.folder.glob("*.safetensors"))
+    asked = connect(Endpoint(f"{server[1]}/jobtuner-llm", "occupation"), fetched.folder)
+    here = load_exported(exported.folder / "model")
+    there, own = asked.log_probabilities(ADS[:2]), here.log_probabilities(ADS[:2])
+    assert asked.labels == taxonomy.labels
+    assert (there.argmax(axis=1) == own.argmax(axis=1)).all()

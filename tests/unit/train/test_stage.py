@@ -58,13 +58,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, taxonomy: Taxonomy) -> Pr
 
 @pytest.fixture(scope="module")
 def trained(config: Config, prepared: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
-    out, left = tmp_path_factory.mktemp("trained"), _checkpoints()
+    out, left = tmp_path_factory.mktemp("trained"), _kept()
     run_train(config, {"prepare": prepared.folder}, out)
-    assert _checkpoints() == left  # of other tests, whose trainings were stopped
+    assert _kept() == left  # of other tests, whose trainings were stopped
     return TrainedModel.load(out)
 
 
-def _checkpoints() -> set[str]:
+def _kept() -> set[str]:
     return {path.name for path in (home() / "checkpoints").glob("*")}
 
 
