@@ -22,11 +22,12 @@ from jobtuner.contracts import PreparedData
 from jobtuner.errors import ModelError
 from jobtuner.prepare.by_steps import STEPS, run_step
 from jobtuner.prepare.stage import run
+from jobtuner.prepare.tokens import count_tokens, tokenize
 from jobtuner.records import read_jsonl
 from jobtuner.standin_tokenizer import label_texts, titles_with_codes, train_tokenizer
 from jobtuner.tasks import PromptEncoder, get_label_task
 from jobtuner.tasks.base import IGNORED
-from jobtuner.taxonomy import Taxonomy
+from jobtuner.taxonomy import Taxonomy, builtin_taxonomy
 from tests.unit.prepare.test_shards import FILES, content, write_rows
 
 ROOT = Path(__file__).parents[3]
@@ -96,12 +97,14 @@ def test_tokenize_writes_what_training_sees(tmp_path: Path) -> None:
 
 
 def test_tokens_that_cannot_be_counted_do_not_stop_the_data(tmp_path: Path) -> None:
-    config = load_config(str(recipe(tmp_path)), {**TOKENS, "model.base": str(tmp_path / "gone")})
-    (tmp_path / "split").mkdir()
-    data = run(config, {}, tmp_path / "split")
-    assert "Not counted: The tokenizer of" in (data.folder / "card.md").read_text(encoding="utf-8")
+    config = load_config("smoke", {"model.base": str(tmp_path / "gone")})
+    found = count_tokens(config, {"train": ["a cook"]}, ["a cook"], builtin_taxonomy())
+    assert not found.lengths
+    assert found.missing.startswith("The tokenizer of")
+    builtin_taxonomy().save(tmp_path / "taxonomy.json")
+    (tmp_path / "train.jsonl").touch()
     with pytest.raises(ModelError, match=r"model\.base"):
-        run_step("tokenize", config, data.folder, tmp_path / "tokens")
+        tokenize(config, tmp_path, tmp_path / "tokens")
 
 
 def test_a_step_wants_the_one_before_and_a_folder_of_its_own(tmp_path: Path) -> None:

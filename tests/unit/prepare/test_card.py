@@ -141,3 +141,8 @@ def test_the_page_is_whole_and_harmless(tmp_path: Path) -> None:
     lines = render_card(told).splitlines()
     assert "| train | 3 | 5 | 5 | 9 | 3 | 0 |" in lines
     assert "| test | 13 | 13 | 13 | 13 | 1 | 1 |" in lines
+
+
+def test_tokens_that_could_not_be_counted_are_told() -> None:
+    told = replace(facts([]), tokens=TokenLengths("Qwen/x", 12, {}, missing="The tokenizer cannot be loaded."))
+    assert "Not counted: The tokenizer cannot be loaded." in render_card(told).splitlines()
