@@ -32,7 +32,7 @@ export TFOFFLINE KUBECHECK CHECKOV HADOLINT
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-slow test-vllm test-gguf test-gpu test-cluster lint type format check compile golden drift-demo screenshots bench gpu-bench \
-	terraform-check cluster-env manifests manifests-check images sbom pin-images kind-up lock lock-scanners lock-vllm clean
+	terraform-check cluster-env manifests manifests-check alerts-check promtool images sbom pin-images kind-up lock lock-scanners lock-vllm clean
 
 help:  ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -164,6 +164,15 @@ manifests: setup  ## Render every overlay to outputs/manifests
 
 manifests-check: setup $(SCANNERS)/.ready  ## Judge every overlay with every feature (KUBECHECK=, CHECKOV=)
 	@CHECKOV="$(or $(CHECKOV),$(SCANNERS)/bin/checkov)" $(BIN)/python -m manifests.check
+
+PROMTOOL ?= $(firstword $(wildcard .promtool/usr/bin/promtool) $(shell command -v promtool))
+export PROMTOOL
+
+alerts-check: setup  ## Judge the alerts on series by promtool (PROMTOOL=; make promtool fetches it)
+	@$(BIN)/python -m manifests.alerts
+
+promtool:  ## Unpack promtool from Debian's package prometheus; no service is started
+	@mkdir -p .promtool && cd .promtool && apt-get download prometheus && dpkg -x prometheus_*.deb .
 
 images:  ## Build the images (PUSH=1, ENGINE=, TORCH_INDEX_URL=)
 	@$(foreach name,$(IMAGES),$(call build,$(name)) --target runtime --tag $(image_$(name)) . &&) true
