@@ -96,9 +96,9 @@ format: setup  ## Format the code and mend what can be mended
 
 check: lint type test  ## Everything CI checks
 
-compile: setup  ## Compile the pipelines to outputs/{training,monitoring,batch}.yaml
+compile: setup  ## Compile the pipelines to outputs/{training,monitoring,batch,tuning}.yaml
 	@mkdir -p outputs
-	@for name in training monitoring batch; do $(BIN)/jobtuner compile --pipeline $$name --output outputs/$$name.yaml || exit 1; done
+	@for name in training monitoring batch tuning; do $(BIN)/jobtuner compile --pipeline $$name --output outputs/$$name.yaml || exit 1; done
 
 drift-demo: setup  ## Play six months of changing ads, with and without retraining
 	@$(BIN)/jobtuner drift-demo --output outputs/drift-demo $(ARGS)
@@ -115,7 +115,7 @@ bench: setup  ## Run the benchmarks (nothing else may run meanwhile; DATA= a fol
 	@$(if $(DATA),for name in baseline_real baseline_variants drift_real languages; do \
 	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(DATA) || exit 1; done,echo "Skipped: four benchmarks need DATA=FOLDER")
 
-gpu-bench: setup  ## Time fine-tuning of Qwen2.5-7B's shape on a GPU (ARGS="--peak-flops 989e12" adds the MFU)
+gpu-bench: setup  ## Time fine-tuning of Qwen2.5-7B's shape on a GPU (ARGS="--peak-flops 989e12" adds the MFU, ARGS=--tiny tries it on any machine)
 	@$(BIN)/python benchmarks/train_throughput.py --gpu $(ARGS)
 
 # ---- Terraform ---------------------------------------------------------------------------------------------------------------
