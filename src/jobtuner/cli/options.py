@@ -57,7 +57,7 @@ AccountOption = Annotated[
     str | None,
     typer.Option("--service-account", help="Whose rights the tasks have; '' gives them the installation's own."),
 ]
-WhichOption = Annotated[str, typer.Option("--pipeline", help="Which pipeline: training, monitoring, batch.")]
+WhichOption = Annotated[str, typer.Option("--pipeline", help="Which pipeline: training, monitoring, batch, tuning.")]
 
 
 def parse_overrides(settings: Sequence[str] | None, named: Mapping[str, str | None] | None = None) -> dict[str, str]:
