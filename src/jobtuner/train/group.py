@@ -19,6 +19,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobtuner.errors import ConfigError
+
 if TYPE_CHECKING:
     import torch
 
@@ -120,10 +122,15 @@ def joined() -> Iterator[Group]:
     """The group that the environment names, for as long as the context is open; `ALONE` where it names none.
 
     To be entered before anything asks for a GPU: from then on the process sees its own one alone.
+
+    Raises:
+        ConfigError: the launcher named no port at which the processes can meet.
     """
     if not started_as_rank():
         yield ALONE
         return
+    if os.environ.get("MASTER_PORT") == "0":  # the processes would look for each other there for half an hour
+        raise ConfigError("MASTER_PORT is 0: name a free port, or start torchrun with --standalone, which takes one.")
     group = Group(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     _take_one_gpu(int(os.environ.get("LOCAL_RANK") or 0))
     import torch

@@ -24,7 +24,7 @@ from jobtuner.run import Run
 from jobtuner.tasks.base import IGNORED
 from jobtuner.taxonomy import Taxonomy
 from jobtuner.train.batches import StepBatches
-from jobtuner.train.group import Group
+from jobtuner.train.group import Group, joined
 from jobtuner.train.guard import StopRequest
 from jobtuner.train.launch import Machines, machines, processes_here
 from jobtuner.train.order import deal
@@ -272,7 +272,7 @@ def test_other_launchers_start_the_command_as_well(
     more = {"accelerate.commands.launch": ["--num_processes=2", "--num_machines=1", "--mixed_precision=no",
                                            "--dynamo_backend=no", "--cpu", "--main_process_port=0"],
             # "--": without it torchrun takes the command's --run for one of its own options
-            "torch.distributed.run": ["--nproc-per-node=2", "--master-port=0"]}  # fmt: skip
+            "torch.distributed.run": ["--nproc-per-node=2", "--standalone"]}  # fmt: skip
     module = ["-m", "jobtuner.cli"] if "accelerate" in launcher else ["-m", "--", "jobtuner.cli"]
     done = subprocess.run(
         [sys.executable, "-m", launcher, *more[launcher], *module, "train", "--run", str(tmp_path / "run"),
@@ -283,6 +283,13 @@ def test_other_launchers_start_the_command_as_well(
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("TrainedModel in") == 1
     assert_same(TrainedModel.load(tmp_path / "out"), alone)
+
+
+def test_a_launcher_that_names_no_port_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="--standalone"), joined():
+        raise AssertionError("it must not get here")
 
 
 def parent_run(folder: Path) -> str:
