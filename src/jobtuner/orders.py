@@ -61,10 +61,9 @@ def find_orders(text: str) -> list[tuple[int, int]]:
 def _matches(view: str) -> Iterator[tuple[int, int]]:
     """Places at which a rule holds. The rules are slow, so each is tried where one of its hints is in the text, and
     those about codes around a code."""
-    hints, rules = _hints(), _rules()
-    lowered = view.lower()
-    for name in hints:
-        if any(hint in lowered for hint in hints[name]):
+    rules, lowered = _rules(), view.lower()
+    for name, hints in _hints(latin=not _OTHER_SCRIPT.search(rare_characters(view))).items():
+        if any(hint in lowered for hint in hints):
             yield from (found.span() for found in rules[name].finditer(view))
     digits = _FOUR_DIGITS.search(view)
     codes = rules["code"].finditer(view, max(0, digits.start() - 3)) if digits else iter(())
@@ -102,9 +101,15 @@ def _table() -> dict[str, dict[str, Any]]:
     return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
+_OTHER_SCRIPT = re.compile("[\u0370-\u1dff\u2c00-\U0001efff]")
+"""Letters that are not Latin."""
+
+
 @cache
-def _hints() -> dict[str, list[str]]:
-    return dict(_table()["hints"])
+def _hints(latin: bool) -> dict[str, list[str]]:
+    """Of each rule the hints; `latin`: those that a text in Latin letters may hold."""
+    table: dict[str, list[str]] = _table()["hints"]
+    return {name: [hint for hint in of if not (latin and _OTHER_SCRIPT.search(hint))] for name, of in table.items()}
 
 
 @cache

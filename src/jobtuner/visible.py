@@ -48,7 +48,8 @@ def drop_invisible(text: str) -> str:
     return text.translate(_TABLE)
 
 
-_TOKEN = re.compile(r"[A-Za-z0-9+/_-]{32,}={0,2}")
+_BLOB = 32  # characters from which a word may be one
+_TOKEN = re.compile(rf"[A-Za-z0-9+/_-]{{{_BLOB},}}={{0,2}}")
 _ESCAPES = re.compile(r"(?:%[0-9A-Fa-f]{2}){8,}|(?:\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}){6,}")
 _HEX = re.compile(r"[0-9A-Fa-f]{32,}")
 _CHANGE = re.compile(r"[a-z](?=[A-Z0-9+])|[A-Z](?=[0-9+])|[0-9](?=[A-Za-z+])|[a-z0-9](?=[A-Z])")
@@ -66,7 +67,7 @@ def drop_unreadable(text: str) -> str:
         text = _SCRIPT_LINK.sub("", text)
     if "%" in text or "\\" in text:
         text = _ESCAPES.sub("\n", text)
-    return _TOKEN.sub(_without_blob, text)
+    return _TOKEN.sub(_without_blob, text) if max(map(len, text.split()), default=0) >= _BLOB else text
 
 
 def _without_blob(found: re.Match[str]) -> str:
