@@ -3,11 +3,11 @@ r"""Claim: the gateway keeps 0.95 of a model server's throughput and adds no mor
 Paired, one run: the same chat requests straight to the server and through `jobtuner serve`, in short turns that
 alternate, at 1, 16 and 64 requests at once. Without --endpoint the server is a stand-in for vLLM that does nothing but
 wait, as a GPU would be waited for, 64 requests at once: 50 ms to the first token and 12 ms for each of 16 to 48 tokens,
-434 ms on average: our assumption, not a measurement; a smaller model or a shorter answer is faster. The lengths are drawn, the same ones for both ways, so that answers do not
-all end at once: with --fixed every answer takes 100 ms, all 64 end in the same moment, and the median one then waits
-for half of the others' processor time. "Beside" is what an answer takes beyond the server's wait. Client, server and
-gateway are three processes on the same cores: the gateway's processor time a request is printed too, and what one
-process could carry if it had a core to itself.
+434 ms on average: our assumption, not a measurement; a smaller model or a shorter answer is faster. The lengths are
+drawn, the same ones for both ways, so that answers do not all end at once: with --fixed every answer takes 100 ms, all
+64 end in the same moment, and the median one then waits for half of the others' processor time. "Beside" is what an
+answer takes beyond the server's wait. Client, server and gateway are three processes on the same cores: the gateway's
+processor time a request is printed too, and what one process could carry if it had a core to itself.
 
     PYTHONPATH=. .venv/bin/python benchmarks/gateway_overhead.py [--fixed] \
         [--endpoint URL --served-model NAME --gateway URL]
