@@ -11,7 +11,7 @@ SETTINGS = {
     "data.generate.ads_per_unit": "1",
     "data.generate.languages": "[en]",
     "prompt.max_ad_tokens": "40",
-    "chat.max_answer_tokens": "100",
+    "chat.max_answer_tokens": "130",
     "model.standin.vocab_size": "700",
     "model.standin.hidden_size": "32",
     "model.standin.intermediate_size": "64",
