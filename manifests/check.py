@@ -92,7 +92,9 @@ def _kustomize(folder: Path) -> str:
 
 def documents(text: str) -> list[dict[str, Any]]:
     """The objects of a rendered overlay."""
-    return [document for document in yaml.safe_load_all(text) if document]
+    return [
+        document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document
+    ]  # libyaml: ten times as fast
 
 
 def parts_of(overlay: str) -> set[str]:

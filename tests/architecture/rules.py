@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 __all__ = ["HEAVY", "RULES", "Module", "Rule", "modules", "rule_names"]
@@ -57,9 +58,14 @@ def modules(*packages: str) -> list[Module]:
     for package in packages or folders:
         for path in sorted((folders[package] / package).rglob("*.py")):
             parts = path.relative_to(folders[package]).with_suffix("").parts
-            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            found.append(Module.parse(name, path.read_text(encoding="utf-8")))
+            found.append(_parsed(path, ".".join(parts[:-1] if parts[-1] == "__init__" else parts)))
     return found
+
+
+@cache
+def _parsed(path: Path, name: str) -> Module:
+    """A file is parsed once for all rules: they only read it."""
+    return Module.parse(name, path.read_text(encoding="utf-8"))
 
 
 def _imports(nodes: Iterator[ast.AST], module: str) -> Iterator[str]:

@@ -4,7 +4,6 @@ Ads are text from strangers: the HTML is rendered with autoescape and a policy t
 in Markdown every character with a meaning is escaped.
 """
 
-import base64
 import html
 import re
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any
 from jobtuner.evaluate.charts import CHARTS, draw_charts
 from jobtuner.evaluate.results import Comparison
 from jobtuner.evaluate.tables import cards, report_tables, verdict
+from jobtuner.pages import data_uri, page_templates
 
 __all__ = ["STANDIN_NOTE", "render", "write_report"]
 
@@ -28,7 +28,7 @@ def write_report(result: Comparison, folder: Path) -> None:
     facts = {
         "base": "the stand-in" if result.base_is_standin else result.base,
         "cards": cards(result),
-        "charts": {name: (text, _data_uri(folder / name)) for name, text in CHARTS.items()},
+        "charts": {name: (text, data_uri((folder / name).read_bytes())) for name, text in CHARTS.items()},
         "examples": len(result.examples),
         "note": STANDIN_NOTE if result.base_is_standin else "",
         "tables": report_tables(result),
@@ -39,23 +39,10 @@ def write_report(result: Comparison, folder: Path) -> None:
 
 def render(facts: Mapping[str, Any], folder: Path) -> None:
     """Write report.html and report.md from the facts that the templates name."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page_templates(Path(__file__).parent / "templates")
     environment.filters["markdown"] = _escape_markdown
     for name in ("report.html", "report.md"):
         (folder / name).write_text(environment.get_template(name).render(facts), encoding="utf-8")
-
-
-def _data_uri(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _escape_markdown(text: str) -> str:

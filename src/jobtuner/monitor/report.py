@@ -1,6 +1,5 @@
 """The watch report: one HTML file that asks nothing from anywhere."""
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from jobtuner.monitor.decision import Decision
 from jobtuner.monitor.drift import Drift
 from jobtuner.monitor.quality import Quality, Slice
 from jobtuner.monitor.window import Window
+from jobtuner.pages import data_uri, page_templates
 from jobtuner.statistics import Interval
 
 __all__ = ["write_report"]
@@ -38,15 +38,6 @@ def write_report(
     reference: Reference, window: Window, drift: Drift, quality: Quality, decision: Decision, folder: Path
 ) -> None:
     """Write report.html into the folder."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     charts = draw(reference, window, drift, quality)
     facts: Mapping[str, Any] = {
         "verdict": _verdict(drift),
@@ -59,9 +50,10 @@ def write_report(
         "cards": _cards(reference, window, drift, quality),
         "reasons": decision.reasons,
         "tables": [_findings(drift), *_quality_tables(quality), _versions(window)],
-        "charts": [(f"data:image/png;base64,{base64.b64encode(png).decode()}", text) for png, text in charts.values()],
+        "charts": [(data_uri(png), text) for png, text in charts.values()],
     }
-    (folder / "report.html").write_text(environment.get_template("report.html").render(facts), encoding="utf-8")
+    page = page_templates(Path(__file__).parent / "templates").get_template("report.html").render(facts)
+    (folder / "report.html").write_text(page, encoding="utf-8")
 
 
 def _verdict(drift: Drift) -> str:

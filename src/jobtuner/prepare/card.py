@@ -3,13 +3,13 @@
 Ads are text from strangers: the HTML is rendered with autoescape and a policy that forbids scripts and outside content.
 """
 
-import base64
 import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobtuner.pages import data_uri, page_templates
 from jobtuner.personal_data import KINDS
 from jobtuner.prepare.card_charts import CHARTS, draw_charts
 from jobtuner.prepare.card_facts import CardFacts, Cleaning, SplitFacts
@@ -42,19 +42,10 @@ class _Section:
 
 def write_card(facts: CardFacts, folder: Path) -> None:
     """Write card.md, card.html and the pictures into the folder."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-
     drawn = draw_charts(facts, folder)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page_templates(Path(__file__).parent / "templates")
     environment.filters["shown"] = _shown
-    charts = {name: (CHARTS[name], _data_uri(folder / name)) for name in drawn}
+    charts = {name: (CHARTS[name], data_uri((folder / name).read_bytes())) for name in drawn}
     page = environment.get_template("card.html").render(
         source=facts.source,
         version=facts.taxonomy.version,
@@ -64,10 +55,6 @@ def write_card(facts: CardFacts, folder: Path) -> None:
     )
     (folder / "card.html").write_text(page, encoding="utf-8")
     (folder / "card.md").write_text(render_card(facts), encoding="utf-8")
-
-
-def _data_uri(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _shown(value: object) -> str:
