@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from manifests.check import documents, render
+from tests.pipelines.conftest import names_of_callers_without_their_source  # noqa: F401  # a fixture
 
 Objects = list[dict[str, Any]]
 

@@ -1,6 +1,6 @@
 """The gateway follows the model: by the canary to its place, back where users are failed, and whatever is killed."""
 
-# ruff: noqa: F811  # fixtures of another file
+# fixtures of another file
 
 import copy
 import itertools
@@ -22,15 +22,15 @@ from jobtuner.errors import ConfigError, DeployError
 from jobtuner.serve.metrics import Metrics
 from manifests.check import ROOT
 from tests.unit.deploy.fake_cluster import FakeCluster
-from tests.unit.deploy.test_cluster import (  # noqa: F401  # fixtures
+from tests.unit.deploy.rollouts import (
+    KilledError,
     Models,
-    _bundle,
-    _KilledError,
-    _Mortal,
-    _release,
-    _serving,
-    _there,
-    models,
+    Mortal,
+    bundle_named,
+    fetched,
+    release_named,
+    serving_now,
+    there,
 )
 from tests.unit.serve.fakes import KeywordClassifier
 
@@ -50,7 +50,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCluster]:
 
 def _rollout(fake: FakeCluster, name: str, kube: Kube | None = None, **settings: Any) -> Rollout:
     made = _SETTINGS.model_copy(update=settings)
-    return Rollout(kube or Kube(made.namespace, fake.client()), made, _bundle(name), _release(name))
+    return Rollout(kube or Kube(made.namespace, fake.client()), made, bundle_named(name), release_named(name))
 
 
 def _asked(fake: FakeCluster) -> set[str]:
@@ -129,7 +129,7 @@ def test_users_that_are_failed_stop_it(
     with pytest.raises(DeployError, match=said):
         _rollout(fake, "b").run()
     assert _asked(fake) == {f"s3://models/a {_MAIN}"}
-    assert _there(fake) == {("InferenceService", "jobtuner-llm")} and _serving(fake) == "m/a"
+    assert there(fake) == {("InferenceService", "jobtuner-llm")} and serving_now(fake) == "m/a"
 
 
 def test_pods_that_do_not_start_stop_it(fake: FakeCluster, models: Models) -> None:
@@ -161,7 +161,7 @@ def test_a_model_that_fails_in_its_place_leaves_users_with_the_old(
     assert _asked(fake) == {f"s3://models/a {_MAIN}"}
     gone = fake.writes.index(("DELETE", "InferenceService", "jobtuner-llm-canary"))
     assert max(place for place, write in enumerate(fake.writes) if write[1] == "Deployment") < gone
-    assert _there(fake) == {("InferenceService", "jobtuner-llm")}
+    assert there(fake) == {("InferenceService", "jobtuner-llm")}
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -180,13 +180,13 @@ def test_killed_anywhere_and_started_again(
     lives = 1
     while True:
         fake.objects, fake._pods, fake.gateway_pods = copy.deepcopy(before)
-        mortal = _Mortal(fake, lives, after)
+        mortal = Mortal(fake, lives, after)
         try:
             _rollout(fake, "b", kube=mortal).run()
-        except _KilledError:
+        except KilledError:
             _rollout(fake, "b").run()
         assert _asked(fake) == {f"s3://models/b {_MAIN}"}
-        assert _there(fake) == {("InferenceService", "jobtuner-llm")} and _serving(fake) == "m/b"
+        assert there(fake) == {("InferenceService", "jobtuner-llm")} and serving_now(fake) == "m/b"
         if mortal.lives > 0:
             break
         lives += stride
@@ -211,7 +211,7 @@ def test_the_follower_brings_the_gateway_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("jobtuner.deploy.follow.find_bundle", lambda key, place, serving: f"s3://models/{key}")
-    monkeypatch.setattr("jobtuner.deploy.follow.fetch_bundle", lambda location, _: _bundle(location.rpartition("/")[2]))
+    monkeypatch.setattr("jobtuner.deploy.follow.fetch_bundle", fetched)
     kube = Kube(_SETTINGS.namespace, fake.client())
     _rollout(fake, "a", gateway=None).run()  # as an older version left it
     assert look_once(Champion("m/a", "a"), kube, _SETTINGS, 16)[0] == "deploy"
