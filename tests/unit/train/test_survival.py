@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -52,7 +53,7 @@ class Victims:
         """Start a training whose checkpoints are in the folder; its process id."""
         out = folder.with_suffix(".json")
         out.unlink(missing_ok=True)
-        whole = Job(base=str(self._base), root=str(folder), out=str(out), **job)
+        whole = Job(**{"base": str(self._base), "root": str(folder), "out": str(out), **job})
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asdict(whole)) + "\n")
         self._process.stdin.flush()
@@ -191,6 +192,47 @@ def test_sigterm_saves_where_it_is_and_ends_with_143(
     code, result, said = victims.run(tmp_path / "run", training=ACCUMULATING, every=100)
     assert "resumed from step 7 of 18" in said
     assert same(result, whole), said
+
+
+@pytest.fixture
+def wide(standin: Standin, tmp_path: Path) -> Path:
+    """The stand-in with so many words that an adapter of rank 128 on its embedding is as large as one on a 7B.
+
+    128 × 303,872 = 39 million weights, as those of rank 16 on all linear layers of Qwen2.5-7B: 156 MB in float32, and
+    Adam's two states as much again each.
+    """
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    folder = tmp_path / "wide"
+    shutil.copytree(standin.folder, folder)
+    config = Qwen2Config.from_pretrained(folder)
+    config.vocab_size = 2 * 151_936
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_preempted_training_is_saved_and_gone_within_20_seconds(victims: Victims, wide: Path, tmp_path: Path) -> None:
+    """Spot machines give 30 s of notice, pods too: 20 leave room for the container's own end."""
+    events = tmp_path / "events.jsonl"
+    number = victims.start(
+        tmp_path / "run", base=str(wide), r=128, every=1000, training={"epochs": 300.0, "batch_size": 2},
+        environment={"JOBTUNER_EVENTS": str(events)},
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (events.exists() and re.search(r'"Fine-tuning", "done": [1-9]', events.read_text(encoding="utf-8"))):
+        assert time.monotonic() < deadline, (tmp_path / "run.log").read_text(encoding="utf-8")
+        time.sleep(0.05)
+    os.kill(number, signal.SIGTERM)
+    asked = time.monotonic()
+    code, result, said = victims.wait(tmp_path / "run")
+    seconds = time.monotonic() - asked
+    assert (code, result) == (143, {}), said
+    (saved,) = folder_of(tmp_path / "run").glob("checkpoint-*")
+    assert f"stopped by SIGTERM at step {saved.name.removeprefix('checkpoint-')} of" in said
+    size = sum(path.stat().st_size for path in saved.iterdir())
+    assert size > 450e6
+    assert seconds < 20
 
 
 @pytest.fixture(scope="module")
