@@ -1,12 +1,11 @@
 """`jobtuner validate`, `doctor` and `version`: what would run, and where."""
 
 import platform
-from typing import Annotated
 
 import typer
 
 from jobtuner import __version__
-from jobtuner.cli.options import SetOption, parse_overrides
+from jobtuner.cli.options import RecipeArgument, SetOption, parse_overrides
 
 __all__ = ["add_to"]
 
@@ -19,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _validate(
-    recipe: Annotated[str, typer.Argument(help="Name of a built-in recipe, or path of a YAML file.")],
+    recipe: RecipeArgument,
     settings: SetOption = None,
 ) -> None:
     """Check a recipe, name every mistake at once, and print all settings as they would be used."""

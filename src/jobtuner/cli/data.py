@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobtuner.cli.options import SetOption, parse_overrides
+from jobtuner.cli.options import RecipeOption, SetOption, parse_overrides
 from jobtuner.errors import ConfigError
 
 __all__ = ["add_to"]
@@ -21,7 +21,6 @@ _STEPS = {
 }
 """Step to the one before it and its help text; a test keeps them equal to those of `prepare.by_steps`."""
 
-_Recipe = Annotated[str, typer.Option("--recipe", "-r", help="Name of a built-in recipe, or path of a YAML file.")]
 _Source = Annotated[Path, typer.Option("--from", help="Result of the step before.")]
 _Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result; a former result in it is replaced.")]
 
@@ -35,14 +34,14 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _first(name: str) -> Callable[..., None]:
-    def command(out: _Out, recipe: _Recipe = "params.yaml", settings: SetOption = None) -> None:
+    def command(out: _Out, recipe: RecipeOption = "params.yaml", settings: SetOption = None) -> None:
         _run(name, recipe, settings, None, out)
 
     return command
 
 
 def _later(name: str) -> Callable[..., None]:
-    def command(source: _Source, out: _Out, recipe: _Recipe = "params.yaml", settings: SetOption = None) -> None:
+    def command(source: _Source, out: _Out, recipe: RecipeOption = "params.yaml", settings: SetOption = None) -> None:
         _run(name, recipe, settings, source, out)
 
     return command

@@ -1,9 +1,10 @@
 """Options that several commands share, and what they mean."""
 
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,16 +19,20 @@ __all__ = [
     "ModelOption",
     "NamespaceOption",
     "PoolsOption",
+    "RecipeArgument",
     "RecipeOption",
     "SetOption",
     "ShardsOption",
     "SpotOption",
     "WhichOption",
+    "cluster_nodes",
     "latest",
     "parse_overrides",
 ]
 
-RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="Name of a built-in recipe, or path of a YAML file.")]
+_RECIPE = "Name of a built-in recipe, or path of a YAML file."
+RecipeArgument = Annotated[str, typer.Argument(help=_RECIPE)]
+RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help=_RECIPE)]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -83,6 +88,15 @@ def parse_overrides(settings: Sequence[str] | None, named: Mapping[str, str | No
     if mistakes:
         raise ConfigError("The command line cannot be used:\n" + "\n".join(mistakes))
     return overrides
+
+
+def cluster_nodes(gpus: int, accelerator: str | None, spot: bool, pools: bool) -> Any:
+    """What --gpus, --accelerator, --spot and --pools ask for, as `pipelines.resources.Nodes`.
+
+    Raises:
+        ConfigError: they do not go together.
+    """
+    return importlib.import_module("pipelines.resources").Nodes(gpus, accelerator, spot, pools)
 
 
 def latest(*names: str) -> Path:

@@ -21,6 +21,7 @@ from jobtuner.cli.options import (
     ShardsOption,
     SpotOption,
     WhichOption,
+    cluster_nodes,
     parse_overrides,
 )
 from jobtuner.errors import ConfigError
@@ -87,7 +88,7 @@ def _compile(
         raise ConfigError(f"--format is '{kind}'; accepted are pipeline and manifest.")
     if namespace is not None and kind != "manifest":
         raise ConfigError("--namespace would have no effect without --format manifest.")
-    nodes = importlib.import_module("pipelines.resources").Nodes(gpus, accelerator, spot, pools)
+    nodes = cluster_nodes(gpus, accelerator, spot, pools)
     path = importlib.import_module("pipelines.compile").compile_pipeline(output, nodes, which, kind, namespace)
     typer.echo(path)
 
@@ -129,7 +130,7 @@ def _submit(
         experiment=experiment,
         run_name=run_name,
         shards=shards,
-        nodes=importlib.import_module("pipelines.resources").Nodes(gpus, accelerator, spot, pools),
+        nodes=cluster_nodes(gpus, accelerator, spot, pools),
         service_account=service_account or None,
     )
     typer.echo(link)

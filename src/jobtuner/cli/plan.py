@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobtuner.cli.options import SetOption, latest, parse_overrides
+from jobtuner.cli.options import RecipeArgument, SetOption, latest, parse_overrides
 from jobtuner.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
 
 def _plan(
     *,
-    recipe: Annotated[str, typer.Argument(help="Name of a built-in recipe, or path of a YAML file.")],
+    recipe: RecipeArgument,
     settings: SetOption = None,
     examples: Annotated[
         int | None, typer.Option(min=1, help="Training examples.", show_default="what the recipe generates")

@@ -17,6 +17,7 @@ from jobtuner.cli.options import (
     SetOption,
     ShardsOption,
     SpotOption,
+    cluster_nodes,
     parse_overrides,
 )
 
@@ -74,7 +75,7 @@ def _add(
         namespace=namespace,
         experiment=experiment,
         shards=shards,
-        nodes=importlib.import_module("pipelines.resources").Nodes(gpus, accelerator, spot, pools),
+        nodes=cluster_nodes(gpus, accelerator, spot, pools),
         service_account=service_account or None,
     )
     typer.echo(f"{made.name}: {made.cron} (UTC)")

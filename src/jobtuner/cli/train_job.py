@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobtuner.cli.options import RecipeOption, SetOption, parse_overrides
+from jobtuner.cli.options import AcceleratorOption, RecipeOption, SetOption, parse_overrides
 from jobtuner.errors import ConfigError
 
 __all__ = ["add_to"]
@@ -25,7 +25,7 @@ def _train_job(
     gpus: Annotated[int, typer.Option(min=1, help="GPUs of each machine.")] = 8,
     claim: Annotated[str, typer.Option(help="Claim (ReadWriteMany) with NAME/prepare in it.")] = "jobtuner-work",
     namespace: Annotated[str, typer.Option(help="Namespace of the job.")] = "jobtuner-pipelines",
-    accelerator: Annotated[str | None, typer.Option(help="Kind of GPU: l4, a100, h100.", show_default="any")] = None,
+    accelerator: AcceleratorOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File.", show_default="standard output")] = None,
     settings: SetOption = None,
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from jobtuner.cli.options import SetOption, parse_overrides
+from jobtuner.cli.options import RecipeArgument, SetOption, parse_overrides
 from jobtuner.errors import ConfigError
 
 __all__ = ["add_to"]
@@ -19,7 +19,7 @@ def add_to(app: typer.Typer) -> None:
 
 def _tune(
     *,
-    recipe: Annotated[str, typer.Argument(help="Name of a built-in recipe, or path of a YAML file.")],
+    recipe: RecipeArgument,
     space: Annotated[Path, typer.Option(metavar="FILE", help="YAML: setting → list of values, or {low, high, log}.")],
     trials: Annotated[int, typer.Option(min=1, help="Trials that are to be through, pruned ones included.")] = 20,
     out: Annotated[
