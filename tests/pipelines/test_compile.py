@@ -5,18 +5,18 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from kfp import components
 from typer.testing import CliRunner
 
 from components.image import IMAGE
 from jobtuner.cli import app
 from jobtuner.stages import SCHEDULED, STAGES
-from manifests.check import tool
+from manifests import check
 from pipelines.cluster import CREDENTIALS, GPU, USER_ID
 from pipelines.compile import PIPELINES, compile_pipeline, pipeline_yaml
 from pipelines.resources import ACCELERATORS, NEEDS, Nodes
@@ -25,12 +25,13 @@ from pipelines.submit import SERVICE_ACCOUNT
 _GOLDEN = Path(__file__).parent / "golden"
 _CONTRACT = Path(__file__).parents[2] / "terraform" / "modules" / "contract" / "contract.json"
 _SHARDED = {"number-shards", "clean-shard", "merge-shards"}
+_compiled = cache(pipeline_yaml)
 _ACTS_ON_THE_WORLD = {"resolve", "finish"} | {name for name, stage in STAGES.items() if not stage.cached}
 
 
 @pytest.fixture(scope="module")
 def documents() -> tuple[dict[str, Any], dict[str, Any]]:
-    pipeline, platform = yaml.safe_load_all(pipeline_yaml())
+    pipeline, platform = check.documents(_compiled())
     return pipeline, platform
 
 
@@ -63,18 +64,18 @@ def test_kfp_reads_back_what_it_compiled(which: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("which", PIPELINES)
 def test_the_manifest_holds_the_same_pipeline(which: str, tmp_path: Path) -> None:
     path = compile_pipeline(tmp_path / "a.yaml", which=which, kind="manifest", namespace="jobtuner-pipelines")
-    pipeline, version = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    pipeline, version = check.documents(path.read_text(encoding="utf-8"))
     assert (pipeline["kind"], pipeline["metadata"]["name"]) == ("Pipeline", f"jobtuner-{which}")
     assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"]
     assert {item["metadata"]["namespace"] for item in (pipeline, version)} == {"jobtuner-pipelines"}
-    spec, platform = yaml.safe_load_all(pipeline_yaml(which=which))
+    spec, platform = check.documents(_compiled(which=which))
     assert version["spec"]["pipelineSpec"] == spec
     assert version["spec"]["platformSpec"] == platform
-    other = yaml.safe_load_all(pipeline_yaml(Nodes(pools=False), which, "manifest"))
+    other = check.documents(pipeline_yaml(Nodes(pools=False), which, "manifest"))
     names = {item["metadata"]["name"] for item in other} | {version["metadata"]["name"]}
     assert len(names) == 3  # another content, another version of the same pipeline
-    if tool("KUBECHECK"):
-        answer = subprocess.run([str(tool("KUBECHECK")), str(path)], capture_output=True, text=True, check=False)
+    if check.tool("KUBECHECK"):
+        answer = subprocess.run([str(check.tool("KUBECHECK")), str(path)], capture_output=True, text=True, check=False)
         assert answer.returncode == 0, answer.stdout
 
 
@@ -142,7 +143,7 @@ def test_the_last_task_runs_whatever_happened(documents: tuple[dict[str, Any], d
 
 
 def test_the_watch_trains_where_a_bool_says_so() -> None:
-    pipeline, _ = yaml.safe_load_all(pipeline_yaml(which="monitoring"))
+    pipeline, _ = check.documents(_compiled(which="monitoring"))
     graphs = {name: item["dag"]["tasks"] for name, item in pipeline["components"].items() if "dag" in item}
     (training,) = [tasks for tasks in graphs.values() if "train" in tasks]
     assert set(training) == set(STAGES)
@@ -158,7 +159,7 @@ def test_the_watch_trains_where_a_bool_says_so() -> None:
 
 
 def test_the_batch_asks_a_few_shards_at_once() -> None:
-    pipeline, _ = yaml.safe_load_all(pipeline_yaml(which="batch"))
+    pipeline, _ = check.documents(_compiled(which="batch"))
     tasks = pipeline["root"]["dag"]["tasks"]
     assert set(tasks) == {"split", "for-loop-1", "join"}
     assert tasks["for-loop-1"]["iteratorPolicy"] == {"parallelismLimit": 4}
@@ -170,7 +171,7 @@ def test_the_batch_asks_a_few_shards_at_once() -> None:
 
 
 def test_the_search_trains_a_few_trials_at_once() -> None:
-    pipeline, _ = yaml.safe_load_all(pipeline_yaml(which="tuning"))
+    pipeline, _ = check.documents(_compiled(which="tuning"))
     assert pipeline["root"]["inputDefinitions"]["parameters"]["space"]["parameterType"] == "STRING"
     graphs = [item["dag"]["tasks"] for item in pipeline["components"].values() if "dag" in item]
     (tasks,) = [each for each in graphs if "pick-best" in each]
@@ -207,7 +208,7 @@ def test_a_trial_takes_one_gpu() -> None:
 
 @pytest.mark.parametrize("which", ["training", "monitoring"])
 def test_the_data_is_prepared_in_one_piece_or_in_shards(which: str) -> None:
-    pipeline, _ = yaml.safe_load_all(pipeline_yaml(which=which))
+    pipeline, _ = check.documents(_compiled(which=which))
     graphs = {name: item["dag"] for name, item in pipeline["components"].items() if "dag" in item}
     (whole,) = [dag for dag in graphs.values() if set(dag["tasks"]) == {"prepare"}]
     (shards,) = [dag["tasks"] for dag in graphs.values() if "merge-shards" in dag["tasks"]]
@@ -227,7 +228,7 @@ def test_the_data_is_prepared_in_one_piece_or_in_shards(which: str) -> None:
 
 def _executors(nodes: Nodes, which: str = "training") -> tuple[dict[str, Any], dict[str, Any]]:
     """By task: the container, and what the platform adds."""
-    pipeline, platform = yaml.safe_load_all(pipeline_yaml(nodes, which))
+    pipeline, platform = check.documents(_compiled(nodes, which))
     containers = {name: item["container"] for name, item in pipeline["deploymentSpec"]["executors"].items()}
     extra = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     return (
@@ -356,7 +357,7 @@ def test_another_image(image: str, accepted: bool, tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     if accepted:
         assert done.returncode == 0, done.stderr
-        pipeline = next(iter(yaml.safe_load_all(output.read_text())))
+        pipeline = check.documents(output.read_text())[0]
         images = {item["container"]["image"] for item in pipeline["deploymentSpec"]["executors"].values()}
         assert images == {image}
     else:
