@@ -13,8 +13,9 @@ import pytest
 from kfp import components
 from typer.testing import CliRunner
 
-from components.image import IMAGE
+from components.image import IMAGE, component_image
 from jobtuner.cli import app
+from jobtuner.errors import ConfigError
 from jobtuner.stages import SCHEDULED, STAGES
 from manifests import check
 from pipelines.cluster import CREDENTIALS, GPU, USER_ID
@@ -350,17 +351,31 @@ def test_the_clusters_names_are_those_of_the_contract() -> None:
         ("jobtuner:latest", False),
     ],
 )
-def test_another_image(image: str, accepted: bool, tmp_path: Path) -> None:
-    output = tmp_path / "training.yaml"
+def test_an_image_does_not_float(image: str, accepted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBTUNER_IMAGE", image)
+    if accepted:
+        assert component_image() == image
+    else:
+        with pytest.raises(ConfigError, match="JOBTUNER_IMAGE"):
+            component_image()
+
+
+def _compile_with(image: str, output: Path) -> "subprocess.CompletedProcess[str]":
     command = [str(Path(sys.executable).parent / "jobtuner"), "compile", "--output", str(output)]
     environment = {**os.environ, "JOBTUNER_IMAGE": image}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    if accepted:
-        assert done.returncode == 0, done.stderr
-        pipeline = check.documents(output.read_text())[0]
-        images = {item["container"]["image"] for item in pipeline["deploymentSpec"]["executors"].values()}
-        assert images == {image}
-    else:
-        assert done.returncode == 2
-        assert "JOBTUNER_IMAGE" in done.stderr
-        assert not output.exists()
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_another_image_is_every_tasks(tmp_path: Path) -> None:
+    image, output = "registry.example.com:5000/team/jobtuner:1.2.3", tmp_path / "training.yaml"
+    done = _compile_with(image, output)
+    assert done.returncode == 0, done.stderr
+    pipeline = check.documents(output.read_text(encoding="utf-8"))[0]
+    assert {item["container"]["image"] for item in pipeline["deploymentSpec"]["executors"].values()} == {image}
+
+
+def test_an_image_that_floats_compiles_nothing(tmp_path: Path) -> None:
+    done = _compile_with("jobtuner:latest", tmp_path / "training.yaml")
+    assert done.returncode == 2
+    assert "JOBTUNER_IMAGE" in done.stderr
+    assert not list(tmp_path.iterdir())
