@@ -43,7 +43,7 @@ __all__ = ["clean_into", "cleaned", "settings_key"]
 
 _SHARED = (
     "clean", "entities", "job_parts", "languages", "markup", "names", "orders", "personal_data", "phone_numbers",
-    "places", "street_addresses", "taxonomy", "visible",
+    "places", "street_addresses", "taxonomy/codes", "visible",
 )  # fmt: skip
 """Modules outside this package that decide what becomes of a row."""
 _WAITING = 2  # parts that wait for each process: enough to keep it busy, few enough to keep memory low
