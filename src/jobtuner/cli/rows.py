@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jobtuner.evaluate.predict import Predictor
     from jobtuner.evaluate.results import Measured
     from jobtuner.prepare.sources import Rejected
+    from jobtuner.probabilities import Temperatures
     from jobtuner.records import Example
     from jobtuner.taxonomy import Taxonomy
 
@@ -181,9 +182,32 @@ def _measure(
     if not rows:
         reasons = ", ".join(sorted({row.kind for row in rejected}))
         raise DataError(f"None of the {len(rejected)} rows of {on} is usable ({reasons}): see {out}/rejected.jsonl.")
-    found = measure_as_it_is("model", predictor, rows, batch_size=_TOGETHER, top_k=top_k, seed=0)
+    temperatures, languages = _temperatures(predictor, codes, rows)
+    found = measure_as_it_is(
+        "model",
+        predictor,
+        rows,
+        batch_size=_TOGETHER,
+        top_k=top_k,
+        seed=0,
+        temperatures=temperatures,
+        languages=languages,
+    )
     _write(found, out)
     _print(found, len(rejected), out)
+
+
+def _temperatures(predictor: "Predictor", codes: "Taxonomy", rows: "list[Example]") -> "tuple[Temperatures, list[str]]":
+    """The predictor's temperatures, and the language of each row: what its column says, else what lingua finds."""
+    from jobtuner.languages import languages_of
+    from jobtuner.probabilities import Temperatures
+
+    temperatures: Temperatures = getattr(predictor, "temperatures", Temperatures())  # a server's chat has none
+    said = [row.language for row in rows]
+    if not temperatures.languages:
+        return temperatures, said
+    among = {*temperatures.languages, *codes.languages}
+    return temperatures, languages_of([row.text for row in rows], said, among)
 
 
 _TOGETHER = 64  # rows between two steps of the progress bar

@@ -161,9 +161,17 @@ def evaluate_predictor(
 
 
 def measure_as_it_is(
-    name: str, predictor: Predictor, rows: Sequence[Example], *, batch_size: int, top_k: int, seed: int
+    name: str,
+    predictor: Predictor,
+    rows: Sequence[Example],
+    *,
+    batch_size: int,
+    top_k: int,
+    seed: int,
+    temperatures: Temperatures,
+    languages: Sequence[str],
 ) -> Measured:
-    """Score the examples and measure, with the probabilities as the predictor gives them.
+    """Score the examples and measure, with the temperatures that the predictor was given before.
 
     Args:
         name: what the progress bar calls the predictor.
@@ -172,8 +180,10 @@ def measure_as_it_is(
         batch_size: texts a call of the predictor.
         top_k: codes kept in each prediction; also the k of top-k accuracy.
         seed: of the bootstrap.
+        temperatures: the predictor's; its answers have the pooled one.
+        languages: of each row's text, for a temperature of its own; the slices take the row's.
     """
-    scores = _scores(name, predictor, rows, batch_size)
+    scores = temperatures.corrected_scores(_scores(name, predictor, rows, batch_size), languages)
     truth = _truth(rows)
     gold_index = truth.columns(predictor.labels, scores)
     answers = _answers(scores, gold_index)
