@@ -51,9 +51,8 @@ SHAPES = {
     },
 }  # fmt: skip
 """Name to the config of the published model."""
-BATCHES = {1: 4, 8: 16, 32: 32}
+BATCHES = {1: 4, 8: 8, 32: 32}
 """With --shape: prompts at once to prompts in all."""
-WARM = 8  # prompts before the clock starts
 Prompts = list[list[int]]
 
 
@@ -77,9 +76,11 @@ def _seconds(device: str) -> float:
     return time.process_time()
 
 
-def _timed(device: str, work: Callable[[Prompts], object], prompts: Prompts, batch: int = BATCH) -> float:
-    """Seconds an ad; prompts sorted by length, the first few once before the clock starts."""
-    work(prompts[: min(batch, WARM)])
+def _timed(
+    device: str, work: Callable[[Prompts], object], prompts: Prompts, batch: int = BATCH, warm: int = BATCH
+) -> float:
+    """Seconds an ad; prompts sorted by length, the first ones once before the clock starts."""
+    work(prompts[: min(batch, warm)])
     before = _seconds(device)
     for start in range(0, len(prompts), batch):
         work(prompts[start : start + batch])
@@ -223,7 +224,7 @@ def _at_shape(model: Any, encoder: PromptEncoder, labels: list[str], name: str, 
         chosen = [prompts[place] for place in np.linspace(0, len(prompts) - 1, count).round().astype(int)]
         parts = [chosen[begin : begin + batch] for begin in range(0, count, batch)]
         answered = float(np.mean([longest(part) for part in parts]))
-        seconds = {kind: _timed(device, work, chosen, batch) for kind, work in works.items()}
+        seconds = {kind: _timed(device, work, chosen, batch, warm=2) for kind, work in works.items()}
         told = ", ".join(f"{kind} {value * 1000:.0f}" for kind, value in seconds.items())
         print(
             f"{name} in batches of {batch}, {np.mean([len(prompt) for prompt in chosen]):.0f} tokens, answers of up to "

@@ -92,6 +92,8 @@ class Comparison:
     """Of one answer each; None: none are known."""
     cascade: Selection
     """The baseline keeps its sure answers, the model answers the rest: coverage is the share of model calls saved."""
+    cascade_precise: Selection
+    """The same with the baseline's answers at the target precision, whatever that saves."""
     taxonomy: Taxonomy
     base: str
     """Hub id or path of the model's base."""
@@ -212,6 +214,7 @@ def compare(
     gain: dict[str, Interval] = {
         metric: paired_bootstrap(gold, ours, theirs, metric, seed=settings.seed, groups=clusters) for metric in _GAINS
     }
+    held, tested = (baseline.held, model.held), (baseline.answers, model.answers)
     return Comparison(
         examples=examples,
         model=model,
@@ -219,11 +222,9 @@ def compare(
         gain=gain,
         mcnemar=mcnemar(gold, ours, theirs),
         prices=settings.prices,
-        cascade=cascade(
-            (baseline.held, model.held),
-            (baseline.answers, model.answers),
-            seed=settings.seed,
-            clusters=clusters,
+        cascade=cascade(held, tested, seed=settings.seed, clusters=clusters),
+        cascade_precise=cascade(
+            held, tested, seed=settings.seed, clusters=clusters, target_precision=settings.target_precision
         ),
         taxonomy=taxonomy,
         base=base,
