@@ -88,6 +88,8 @@ def _metrics(task: str, answers: Sequence[ChatAnswer]) -> dict[str, Metric]:
         if all("links_found" in row.scores for row in answers):
             links = (column(f"links_{name}") for name in ("right", "found", "wanted"))
             metrics["linked_f1"] = _linked_f1(*links)
+        if all("links_given" in row.scores for row in answers):  # gold links: those that the taxonomy does not hold
+            metrics["links_unknown"] = ratio(column("links_unknown"), column("links_given"))
     if task == "cover_letter":
         metrics["supported_claims"] = ratio(column("supported"), column("claims"))
         for kind in ("employers", "degrees", "skills", "numbers"):

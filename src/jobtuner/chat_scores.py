@@ -34,7 +34,8 @@ def score_answers(
         task: name of a task that answers in text.
         examples: with their right answers.
         answers: what a model wrote.
-        linker: with the task skills, right and answered skills are linked by it, and the concepts compared, too.
+        linker: with the task skills, answered skills are linked by it, and the concepts compared with those that the
+            example's facts name ("links"); where they name none, with those of the right skills, linked by it too.
     """
     scorers: dict[str, Callable[[ChatExample, str], dict[str, float]]] = {
         "skills": partial(_skills, linker=linker),
@@ -67,14 +68,25 @@ def _skills(row: ChatExample, answer: str, linker: SkillLinker | None) -> dict[s
         "quoted": float(len(skills)),
         "quoted_true": float(sum(any(occurrences(skill, row.text)) for skill in skills)),
         "exact": float(found == gold),
-        **({} if linker is None else _linked(wanted_names, found_names, linker)),
+        **({} if linker is None else _linked(row.facts.get("links"), wanted_names, found_names, linker)),
     }
 
 
-def _linked(wanted: set[str], found: set[str], linker: SkillLinker) -> dict[str, float]:
-    """Counts of the concepts that the phrases are linked to; a phrase without a link counts for nothing."""
-    right, answered = ({link.id for link in linker.link(sorted(names)) if link} for names in (wanted, found))
+def _linked(gold: Sequence[str] | None, wanted: set[str], found: set[str], linker: SkillLinker) -> dict[str, float]:
+    """Counts of the concepts that the phrases are linked to; a phrase without a link counts for nothing.
+
+    Args:
+        gold: the right concepts, by id or name; None: those that the linker finds for the right phrases.
+        wanted: the right phrases.
+        found: the answered ones.
+        linker: finds concepts.
+    """
+    answered = {link.id for link in linker.link(sorted(found)) if link}
+    known = [linker.concept(given) for given in gold or ()]
+    right = {link.id for link in linker.link(sorted(wanted)) if link} if gold is None else {*known} - {None}
+    told = {} if gold is None else {"links_given": float(len(known)), "links_unknown": float(known.count(None))}
     return {
+        **told,
         "links_found": float(len(answered)),
         "links_wanted": float(len(right)),
         "links_right": float(len(answered & right)),

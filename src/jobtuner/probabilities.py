@@ -22,6 +22,13 @@ class Temperatures:
         """The temperature of each row, shape [n]."""
         return np.array([self.languages.get(language or "", self.pooled) for language in languages])
 
+    def corrected_scores(
+        self, log_probabilities: NDArray[np.float32], languages: Sequence[str | None]
+    ) -> NDArray[np.float32]:
+        """Log-probabilities at the pooled temperature → at each row's own, shape [n, L]; the order of labels stays."""
+        ratios = self.of(languages) / self.pooled
+        return log_probabilities if (ratios == 1.0).all() else apply_temperature(log_probabilities, ratios)
+
     def corrected(self, probabilities: NDArray[np.float64], languages: Sequence[str | None]) -> NDArray[np.float64]:
         """Probabilities at the pooled temperature → at each row's own, shape [n, L]; the order of labels stays."""
         ratios = self.pooled / self.of(languages)

@@ -131,7 +131,8 @@ class ChatExample(_Record):
     text: str
     """The ad; of a conversation the user's last turn."""
     facts: dict[str, Any]
-    """skills: {"spans": [[start, end], …]}; cover_letter: {"applicant": {…}}; instruct: {"before": earlier turns}."""
+    """skills: {"spans": [[start, end], …]}, and "links": [id or name, …] where there are gold concepts; cover_letter:
+    {"applicant": {…}}; instruct: {"before": earlier turns}."""
     answer: str
     """The right answer, as the assistant is to write it."""
     language: str

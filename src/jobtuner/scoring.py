@@ -18,6 +18,7 @@ from jobtuner.config import CleanConfig, QuantizationConfig
 from jobtuner.contracts import TrainedModel
 from jobtuner.errors import ModelError
 from jobtuner.labels.layout import TrieLayout
+from jobtuner.labels.prefix import Start, read_start
 from jobtuner.labels.scores import DEFAULT_MEMORY, label_log_probabilities
 from jobtuner.labels.search import search_labels
 from jobtuner.labels.walk import Search, check_search
@@ -128,7 +129,8 @@ class LabelScorer:
     """Probabilities of every label for any text.
 
     Args:
-        model: causal language model, with or without an adapter.
+        model: causal language model, with or without an adapter. Its weights must not change from the first call on:
+            what every prompt begins with is read once.
         prompts: how to ask it.
         batch_size: prompts a forward pass.
         search: "exact" scores every label; "top" proves the k best and lets the others share what is left; "greedy"
@@ -157,6 +159,7 @@ class LabelScorer:
         self.temperatures = self.settings.temperatures()
         self._prompts, self._batch_size = prompts, batch_size
         self._search, self._k, self._memory_bytes = search, k, memory_bytes
+        self._start: Start | None = None
 
     def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Calibrated log-probabilities, shape [len(texts), len(labels)]; the exponentials of a row sum to 1.
@@ -175,9 +178,11 @@ class LabelScorer:
 
     def _score(self, prompts: list[list[int]]) -> NDArray[np.float32]:
         layout, pad_id = self._prompts.layout, self._prompts.encoder.end_id
+        if self._start is None:
+            self._start = read_start(self.model, self._prompts.encoder.start)
         if self._search == "exact":
-            return label_log_probabilities(self.model, prompts, layout, pad_id, self._memory_bytes)
-        return search_labels(self.model, prompts, layout, pad_id, self._search, self._k)
+            return label_log_probabilities(self.model, prompts, layout, pad_id, self._memory_bytes, self._start)
+        return search_labels(self.model, prompts, layout, pad_id, self._search, self._k, self._start)
 
 
 def _check(settings: InferenceSettings, found_hash: str, taxonomy: Taxonomy) -> None:

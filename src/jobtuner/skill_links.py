@@ -61,6 +61,7 @@ class SkillLinker:
     def __init__(self, concepts: Sequence[SkillConcept], least: float = LEAST_SIMILARITY) -> None:
         self._concepts, self._least = list(concepts), least
         self._exact = _names(self._concepts)
+        self._ids = {concept.id for concept in self._concepts}
         if not self._exact:
             raise TaxonomyError("The skills taxonomy has no names to link to. Give a file with concepts in it.")
         self._owners = list(self._exact.values())
@@ -79,6 +80,13 @@ class SkillLinker:
             part = missing[start : start + _CHUNK]
             found.update(zip(part, self._similar(part), strict=True))
         return [found[key] for key in keys]
+
+    def concept(self, given: str) -> str | None:
+        """The id of a concept that is given by its id, or by a name of it; None: the taxonomy has no such one."""
+        if given in self._ids:
+            return given
+        link = self._equal(normalise_title(given))
+        return None if link is None else link.id
 
     def _equal(self, key: str) -> SkillLink | None:
         owner = self._exact.get(key)

@@ -22,6 +22,7 @@ from jobtuner.cli.stage import STAGE_COMMANDS
 from jobtuner.config import Config, load_config
 from jobtuner.contracts import Contract, PreparedData
 from jobtuner.errors import ConfigError
+from jobtuner.probabilities import Temperatures
 from jobtuner.run import Run
 from jobtuner.stages import STAGES
 from jobtuner.taxonomy import Occupation, Taxonomy
@@ -249,7 +250,7 @@ class _Classifier:
     def __init__(self) -> None:
         nurse = Occupation("2221", {"en": "Registered nurses", "de": "Krankenpflegefachkräfte"})
         self.taxonomy = Taxonomy([nurse, Occupation("2512", {"en": "Software developers", "de": "Softwareentwickler"})])
-        self.labels = ["2221", "2512"]
+        self.labels, self.temperatures = ["2221", "2512"], Temperatures(2.0, {"de": 1.0})
 
     def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         rows = [(0.1, 0.9) if "software" in text.casefold() else (0.75, 0.25) for text in texts]
@@ -274,8 +275,16 @@ def test_predict_shows_titles_in_the_language_of_the_ad(place: Path, loaded: lis
     assert result.exit_code == 0, result.output
     assert loaded == [place / "outputs" / "latest" / "export" / "model"]
     best = [line.split() for line in result.output.splitlines() if "%" in line]
-    assert best[0] == ["2221", "Krankenpflegefachkräfte", "75.0%"]
+    assert best[0] == ["2221", "Krankenpflegefachkräfte", "90.0%"]  # (3 : 1) squared: German has half the temperature
     assert best[2] == ["2512", "Software", "developers", "90.0%"]
+
+
+def test_predict_takes_the_temperature_of_the_language_that_is_said(loaded: list[Path]) -> None:
+    probabilities = []
+    for language in ("de", "en"):
+        result = _jobtuner("predict", "Nurse", "--ad-language", language, "--top", "1", "--json", "--model", "m")
+        probabilities.append(json.loads(result.stdout)["top"][0]["probability"])
+    assert probabilities == [pytest.approx(0.9), pytest.approx(0.75)]
 
 
 def test_predict_as_json(loaded: list[Path]) -> None:

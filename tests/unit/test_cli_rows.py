@@ -1,6 +1,7 @@
 """`jobtuner evaluate --on FILE`: any server, or an exported model, on rows of one's own."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,27 @@ def test_a_server_that_serves_the_model_predicts_as_the_model(
     assert set(metrics["per_language"]) == {"de", "en"}
     (rejected,) = read_jsonl(tmp_path / "there" / "rejected.jsonl")
     assert "9999" in rejected["reason"]
+
+
+@pytest.mark.parametrize("column", [True, False])
+def test_each_row_has_the_temperature_of_its_language(
+    tmp_path: Path, rows: Path, exported: Path, server: OpenAIServer, column: bool
+) -> None:
+    """Said by the column, or found by lingua among the languages of titles and temperatures."""
+    settings = replace(InferenceSettings.load(exported), language_temperatures={"de": 0.5, "da": 3.0})
+    settings.save(exported)
+    model = load_exported(exported)
+    pooled, languages = model.log_probabilities(ADS), ["en" if text.isascii() else "de" for text in ADS]
+    expected = model.temperatures.corrected_scores(pooled, languages)
+    assert np.abs(expected - pooled).max() > 0.01
+    options = ["--language-column", "lang"] if column else []
+    common = ("--on", rows, "--model", exported, *options)
+    with server.running() as url:
+        done = [run(*common, "--out", tmp_path / "here"), run(*common, "--out", tmp_path / "there", "--endpoint", url)]
+    assert [item.exit_code for item in done] == [0, 0], done[0].output + done[1].output
+    for place in ("here", "there"):
+        for found, row in zip(predictions(tmp_path / place), expected, strict=True):
+            assert found.probability == pytest.approx(float(np.exp(row.max())), abs=1e-4)
 
 
 def test_a_taxonomy_is_all_that_a_chat_server_needs(tmp_path: Path, rows: Path, server: OpenAIServer) -> None:

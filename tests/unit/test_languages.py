@@ -1,7 +1,7 @@
 import pytest
 
 from jobtuner.errors import DataError
-from jobtuner.languages import LanguageFinder, language_finder
+from jobtuner.languages import LanguageFinder, language_finder, languages_of
 
 
 def test_ads_are_recognised_and_both_norwegian_forms_are_one() -> None:
@@ -23,3 +23,10 @@ def test_languages_that_cannot_be_told_are_refused() -> None:
 
 def test_models_are_loaded_once() -> None:
     assert language_finder(("en", "da")) is language_finder(("en", "da"))
+
+
+def test_what_is_said_is_believed_and_the_rest_is_found() -> None:
+    german = "Krankenpfleger für die Nachtschicht gesucht, Wunden versorgen"
+    said = ["en", None, "und", None]
+    assert languages_of([german, german, german, "12345"], said, ["de", "en", "xx"]) == ["en", "de", "de", "und"]
+    assert languages_of([german, german], ["da", None], ["de", "xx"]) == ["da", "und"]  # nothing to choose from

@@ -11,6 +11,7 @@ from jobtuner.config import CleanConfig
 from jobtuner.errors import ConfigError, TaxonomyError
 from jobtuner.labels.layout import TrieLayout
 from jobtuner.labels.scores import label_log_probabilities
+from jobtuner.labels.walk import Search
 from jobtuner.models import load_quantized, load_tokenizer
 from jobtuner.scoring import InferenceSettings, LabelPrompts, LabelScorer
 from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
@@ -63,10 +64,24 @@ def test_exact_scores_equal_brute_force(model: Any, prompts: LabelPrompts) -> No
 
 
 def test_the_adapter_counts(model: Any, prompts: LabelPrompts) -> None:
-    scorer = LabelScorer(model, prompts)
-    with_adapter = scorer.log_probabilities(ADS)
+    with_adapter = LabelScorer(model, prompts).log_probabilities(ADS)
     with model.disable_adapter():
-        assert np.abs(scorer.log_probabilities(ADS) - with_adapter).max() > 0.01
+        assert np.abs(LabelScorer(model, prompts).log_probabilities(ADS) - with_adapter).max() > 0.01
+
+
+@pytest.mark.parametrize("search", ["exact", "greedy"])
+def test_what_every_prompt_begins_with_is_read_once_a_scorer(model: Any, prompts: LabelPrompts, search: Search) -> None:
+    scorer, seen = LabelScorer(model, prompts, search=search), list[int]()
+    hook = model.get_base_model().model.register_forward_pre_hook(
+        lambda _, __, named: seen.append(named["input_ids"].shape[1]), with_kwargs=True
+    )
+    for text in (ADS[0], ADS[1]):
+        seen.clear()
+        scorer.log_probabilities([text])
+        start, own = len(prompts.encoder.start), len(prompts.prompts([text])[0]) - len(prompts.encoder.start)
+        assert (start in seen) == (text == ADS[0])
+        assert any(own <= count <= own + 16 for count in seen)
+    hook.remove()
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 32])

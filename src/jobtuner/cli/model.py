@@ -8,6 +8,7 @@ import typer
 
 from jobtuner.cli.options import ModelOption, latest
 from jobtuner.errors import DataError
+from jobtuner.records import UNKNOWN_LANGUAGE
 
 __all__ = ["add_to"]
 
@@ -22,6 +23,10 @@ def _predict(
     language: Annotated[
         str | None, typer.Option(help="Language of the titles shown, e.g. de.", show_default="the ad's, by a guess")
     ] = None,
+    ad_language: Annotated[
+        str | None,
+        typer.Option(help="Language of the ads, whose temperature is taken.", show_default="found by lingua"),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="Codes shown an ad.")] = 5,
     model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an ad.")] = False,
@@ -32,21 +37,31 @@ def _predict(
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a small model is read in no time
     import numpy as np
 
+    from jobtuner.display import guess_language
+    from jobtuner.languages import languages_of
     from jobtuner.scoring import load_exported
     from jobtuner.serve.text import tidy
 
     classifier = load_exported(latest("export", "model") if model is None else model)
-    scores = classifier.log_probabilities([tidy(text) for text in texts])
-    for text, row in zip(texts, scores, strict=True):
+    read = [tidy(text) for text in texts]
+    own = classifier.temperatures.languages
+    spoken = [ad_language] * len(texts)
+    if own:  # else all ads have one temperature, and lingua need not be loaded
+        spoken = [*languages_of(read, spoken, {*own, *classifier.taxonomy.languages})]
+    scores = classifier.temperatures.corrected_scores(classifier.log_probabilities(read), spoken)
+    for text, row, found in zip(texts, scores, spoken, strict=True):
         best = np.argsort(-row, kind="stable")[:top]
         answers = [(classifier.labels[index], float(np.exp(row[index]))) for index in best]
-        _show(text, answers, classifier.taxonomy, language, as_json)
+        _show(text, answers, classifier.taxonomy, language or _said(found) or guess_language(text), as_json)
 
 
-def _show(text: str, answers: list[tuple[str, float]], taxonomy: Any, language: str | None, as_json: bool) -> None:
-    from jobtuner.display import guess_language, show_prediction
+def _said(language: str | None) -> str | None:
+    return None if language == UNKNOWN_LANGUAGE else language
 
-    shown = guess_language(text) if language is None else language
+
+def _show(text: str, answers: list[tuple[str, float]], taxonomy: Any, shown: str, as_json: bool) -> None:
+    from jobtuner.display import show_prediction
+
     titled = [(code, taxonomy.title(code, shown), probability) for code, probability in answers]
     if as_json:
         found = [{"code": code, "title": title, "probability": probability} for code, title, probability in titled]

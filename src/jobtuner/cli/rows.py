@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jobtuner.evaluate.predict import Predictor
     from jobtuner.evaluate.results import Measured
     from jobtuner.prepare.sources import Rejected
+    from jobtuner.probabilities import Temperatures
     from jobtuner.records import Example
     from jobtuner.taxonomy import Taxonomy
 
@@ -33,6 +34,10 @@ _OPTIONS: dict[str, Any] = {
     "endpoint": Annotated[
         str | None,
         _option("OpenAI-compatible server, e.g. vLLM; its key comes from JOBTUNER_ENDPOINT_KEY.", metavar="URL"),
+    ],
+    "task": Annotated[
+        str | None,
+        _option("occupation, skills, cover_letter or instruct.", show_default="the exported model's, else occupation"),
     ],
     "model": Annotated[Path | None, _option("Exported model: prompts, labels, and without --endpoint the weights.")],
     "taxonomy": Annotated[
@@ -57,6 +62,7 @@ _OPTIONS: dict[str, Any] = {
         str | None, _option("Column that says where a row came from: each source is told apart.", show_default="none")
     ],
 }
+_OF_LABELS = ("taxonomy", "level", "search", "top_k", "label_column", "source_column")
 _OF_SERVERS = ("taxonomy", "level", "served_model", "concurrency", "timeout")
 
 
@@ -70,10 +76,17 @@ def with_rows(command: Callable[..., None]) -> Callable[..., None]:
             _refuse(given, "without --on FILE")
             command(**options)
             return
-        out = options.pop("out")
+        out, settings = options.pop("out"), options.pop("settings")
         _refuse([name for name, value in options.items() if value], "with --on FILE, which needs no run")
         _check_options(given)
-        evaluate_rows(out=out, **given)
+        _check_out(out)
+        task, folder = _task(given.pop("task", None), given)
+        if task == "occupation":
+            _refuse(["set"] if settings else [], "with --on FILE and the task occupation")
+            evaluate_rows(out=out, **given)
+        else:
+            _refuse([name for name in _OF_LABELS if name in given], f"with the task {task}, which answers in text")
+            _in_text(task, settings or [], out, {**given, "model": folder})
 
     theirs = list(signature(command).parameters.values())
     added = [Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=None) for name, kind in _OPTIONS.items()]
@@ -83,12 +96,46 @@ def with_rows(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _check_options(given: Mapping[str, Any]) -> None:
+    from jobtuner.labels.walk import check_search
+
+    check_search(given.get("search", "exact"), given.get("top_k", 1))
     if "endpoint" not in given:
         _refuse([name for name in _OF_SERVERS if name in given], "without --endpoint URL")
     if "taxonomy" not in given:
         _refuse([name for name in ("level",) if name in given], "without --taxonomy FILE")
     elif "model" in given:
         raise ConfigError("--model and --taxonomy exclude each other: an exported model has its taxonomy with it.")
+
+
+def _task(task: str | None, given: Mapping[str, Any]) -> tuple[str, Path | None]:
+    """The task, and the exported model that tells how it is asked; None: a server alone, asked by the options.
+
+    Raises:
+        ConfigError: it is none, or not the exported model's.
+        ModelError: the exported model cannot be read.
+    """
+    from jobtuner.scoring import InferenceSettings
+    from jobtuner.tasks import CHAT_TASKS
+
+    accepted = ["occupation", *sorted(CHAT_TASKS)]
+    if task is not None and task not in accepted:
+        raise ConfigError(f"There is no task '{task}'; {', '.join(accepted)} are accepted.")
+    alone = "endpoint" in given and "model" not in given  # a server and no folder: nothing says more than the options
+    if "taxonomy" in given or (alone and task in CHAT_TASKS):
+        return task or "occupation", None
+    folder = _model_folder(given.get("model"))
+    trained = InferenceSettings.load(folder).task
+    if task not in {None, trained}:
+        raise ConfigError(f"The model in {folder} was trained for the task {trained}, not {task}. Leave out --task.")
+    return trained, folder
+
+
+def _in_text(task: str, settings: list[str], out: Path, given: Mapping[str, Any]) -> None:
+    from jobtuner.cli.rows_chat import evaluate_chat_rows, settings_of
+
+    rest = dict(given)
+    columns = {name: rest.pop(f"{name}_column", None) for name in ("text", "language")}
+    evaluate_chat_rows(settings_of(task, settings, columns), out=out, **rest)
 
 
 def evaluate_rows(
@@ -113,17 +160,14 @@ def evaluate_rows(
     """Evaluate on labelled rows; write metrics.json, predictions.jsonl and rejected.jsonl, print the headline.
 
     Raises:
-        ConfigError: the URL is none, the search is unknown, or the folder holds other files.
+        ConfigError: the URL is none.
         DataError: the rows cannot be read, or none of them is usable.
         DeployError: the server cannot be used.
         ModelError: the model cannot be used.
     """
     from jobtuner.completions import CompletionsClient
     from jobtuner.config import Columns
-    from jobtuner.labels.walk import check_search
 
-    _check_out(out)
-    check_search(search, top_k)
     columns = Columns(text=text_column, label=label_column, language=language_column, source=source_column)
     settings: dict[str, Any] = {"search": search, "k": top_k}
     if endpoint is None:
@@ -181,9 +225,32 @@ def _measure(
     if not rows:
         reasons = ", ".join(sorted({row.kind for row in rejected}))
         raise DataError(f"None of the {len(rejected)} rows of {on} is usable ({reasons}): see {out}/rejected.jsonl.")
-    found = measure_as_it_is("model", predictor, rows, batch_size=_TOGETHER, top_k=top_k, seed=0)
+    temperatures, languages = _temperatures(predictor, codes, rows)
+    found = measure_as_it_is(
+        "model",
+        predictor,
+        rows,
+        batch_size=_TOGETHER,
+        top_k=top_k,
+        seed=0,
+        temperatures=temperatures,
+        languages=languages,
+    )
     _write(found, out)
     _print(found, len(rejected), out)
+
+
+def _temperatures(predictor: "Predictor", codes: "Taxonomy", rows: "list[Example]") -> "tuple[Temperatures, list[str]]":
+    """The predictor's temperatures, and the language of each row: what its column says, else what lingua finds."""
+    from jobtuner.languages import languages_of
+    from jobtuner.probabilities import Temperatures
+
+    temperatures: Temperatures = getattr(predictor, "temperatures", Temperatures())  # a server's chat has none
+    said = [row.language for row in rows]
+    if not temperatures.languages:
+        return temperatures, said
+    among = {*temperatures.languages, *codes.languages}
+    return temperatures, languages_of([row.text for row in rows], said, among)
 
 
 _TOGETHER = 64  # rows between two steps of the progress bar

@@ -23,6 +23,10 @@ class ChatColumns(Section):
     """skills: the words of a text, in place of text and skills; they are joined with blanks. Needs tags."""
     tags: Sequence[str] = ()
     """skills: columns with one B, I or O a token (B-Skill counts as B); several are laid over each other."""
+    links: str | None = None
+    """skills: column with the gold concepts of the skills, by id or by name: one text, or a list; where the skills are
+    {start, end} it may be a key of these. What the skills taxonomy lacks (such as "LABEL NOT PRESENT") is counted and
+    links to nothing. None: gold phrases are linked as answers are."""
     applicant: str = "applicant"
     """cover_letter: the facts, an object as `tasks.Applicant` reads it."""
     letter: str | None = "letter"

@@ -107,6 +107,8 @@ class Config(Section):
             raise ValueError(f"the task {self.task} reads no section {' or '.join(changed)}: leave it out")
         if self.task in _TEXT_TASKS and self.data.hostile:
             raise ValueError(f"data.hostile keeps an ad's code, and the task {self.task} has none: leave it out")
+        if self.chat.columns.links is not None and self.chat.skills_taxonomy is None:
+            raise ValueError("chat.columns.links needs chat.skills_taxonomy: answers are linked to its concepts")
         if self.task != "skills" and self.chat.skills_taxonomy is not None:
             raise ValueError(f"the task {self.task} links no skills: leave out chat.skills_taxonomy")
         if self.task in _TEXT_TASKS and self.training.best_by in {"label_accuracy", "macro_f1"}:

@@ -39,7 +39,8 @@ class EvaluateConfig(Section):
     """A language has a temperature of its own from so many validation examples on (of the half that temperatures are
     fitted to); others have the one of all languages."""
     target_precision: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.9
-    """Share of right answers wanted among those that are kept, where a model abstains below a threshold."""
+    """Share of right answers wanted among those that are kept, where a model abstains below a threshold, and among the
+    baseline's in the report's second cascade."""
     baseline_price: Annotated[float, Field(ge=0.0)] | None = None
     """Price of 1,000 answers of the baseline, in any one currency; with model_price the report tells what 1,000 ads
     cost along the cascade. None: no costs."""

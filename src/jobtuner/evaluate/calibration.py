@@ -9,8 +9,17 @@ from numpy.typing import NDArray
 from jobtuner.errors import DataError
 from jobtuner.probabilities import Temperatures, log_normalise
 from jobtuner.records import UNKNOWN_LANGUAGE
+from jobtuner.statistics import Counts, Metric
 
-__all__ = ["BINS", "Bin", "expected_calibration_error", "fit_temperature", "fit_temperatures", "reliability"]
+__all__ = [
+    "BINS",
+    "Bin",
+    "calibration_error",
+    "expected_calibration_error",
+    "fit_temperature",
+    "fit_temperatures",
+    "reliability",
+]
 
 BINS = 15
 """Bins of equal width, as in Guo et al. 2017, section 2."""
@@ -110,6 +119,19 @@ def reliability(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> li
                 )
             )
     return found
+
+
+def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Metric:
+    """`expected_calibration_error` of the rows' `reliability`, as a metric of bootstrap samples."""
+    place = np.digitize(confidence, np.linspace(0.0, 1.0, BINS + 1)[1:-1], right=True)
+    distance = np.zeros((len(confidence), BINS))
+    distance[np.arange(len(confidence)), place] = right - confidence  # its sum: n x (accuracy - confidence) of a bin
+
+    def metric(counts: Counts) -> NDArray[np.float64]:
+        error: NDArray[np.float64] = np.abs(counts @ distance).sum(axis=1) / counts.sum(axis=1)
+        return error
+
+    return metric
 
 
 def expected_calibration_error(bins: list[Bin]) -> float:

@@ -25,6 +25,7 @@ _NAMES = {
     "partial_f1": "F1 where any overlap counts",
     "set_f1": "F1 of the different skills of an ad",
     "linked_f1": "F1 of the concepts that skills are linked to",
+    "links_unknown": "gold concepts that the skills taxonomy lacks",
     "quoted_from_ad": "quoted phrases that stand in the ad",
     "sound_rouge_l": "ROUGE-L, 0 for an invention or a wrong language",
     "rouge_1": "ROUGE-1",

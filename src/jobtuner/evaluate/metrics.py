@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.errors import DataError, ModelError
-from jobtuner.evaluate.calibration import expected_calibration_error, reliability
+from jobtuner.evaluate.calibration import calibration_error
 from jobtuner.evaluate.slices import KINDS, Slice, find_slices, overlap
-from jobtuner.statistics import Interval, Metric, bootstrap, macro_f1, mean, ratio, weighted_f1
+from jobtuner.statistics import Counts, Interval, Metric, bootstrap, macro_f1, mean, ratio, weighted_f1
 
 __all__ = ["Truth", "occupation_metrics", "ranks"]
 
 _LOG_FLOOR = float(np.log(1e-15))  # as in scikit-learn's log_loss for float64 before 1.3: a zero stays finite
+
+_WHOLE = frozenset({"per_language", "per_source"})
+"""Slices of whole rows, whatever their codes: F1 and calibration have a meaning there."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,13 @@ def occupation_metrics(
         training_rows: code to the number of its training rows; None: no bands of frequency.
 
     Returns:
-        n; top_k; accuracy, macro_f1, weighted_f1, top_k_accuracy, mrr (mean reciprocal rank), hierarchical_f1 (all in
-        [0, 1], each with a 95 % interval [low, high] under the same name and `_interval`); hierarchical_precision,
-        hierarchical_recall, ece in [0, 1]; log_loss (nats, each row at most 34.5); brier in [0, 2];
-        per_language {language: {n, accuracy, accuracy_interval, macro_f1, ece}};
+        n; top_k; accuracy, macro_f1, weighted_f1, top_k_accuracy, mrr (mean reciprocal rank), hierarchical_f1,
+        hierarchical_precision, hierarchical_recall, ece (all in [0, 1]); log_loss (nats, each row at most 34.5); brier
+        in [0, 2]; each with a 95 % interval [low, high] under the same name and `_interval`;
+        per_language {language: {n, accuracy, accuracy_interval, macro_f1, macro_f1_interval, ece, ece_interval}};
         per_level {level: {n, accuracy, accuracy_interval}};
         per_frequency {head, body, tail: {n, codes, accuracy, accuracy_interval, macro_f1}}, bands with rows only;
-        per_source {source: {n, accuracy, accuracy_interval, macro_f1, ece}}, where there is more than one;
+        per_source {source: as per_language}, where there is more than one;
         per_label {code: {n, f1}}.
         Where rows have several right codes: several_n, codes_n (right codes of all rows), and with intervals set_f1
         (as many answers as a row has right codes: precision, recall and F1 are one number, the R-precision of
@@ -101,6 +104,7 @@ def occupation_metrics(
     right = best == gold_index
     predicted = [code if hit else labels[place] for code, hit, place in zip(gold, right, best, strict=True)]
     rank, paths = ranks(log_probabilities, gold_index), overlap(gold, predicted)
+    confidence = np.exp(log_probabilities.max(axis=1).astype(np.float64))
     slices = find_slices(gold, truth.languages, right, paths, training_rows or {}, truth.sources)
     measures = {
         "accuracy": mean(right),
@@ -109,42 +113,60 @@ def occupation_metrics(
         "top_k_accuracy": mean(rank <= top_k),
         "mrr": mean(np.where(gold_index >= 0, 1.0 / rank, 0.0)),
         "hierarchical_f1": ratio(2.0 * paths.shared, paths.right + paths.answered),
+        "hierarchical_precision": ratio(paths.shared, paths.answered),
+        "hierarchical_recall": ratio(paths.shared, paths.right),
+        "log_loss": mean(_log_losses(log_probabilities, gold_index)),
+        "ece": calibration_error(confidence, right),
+        "brier": mean(_brier_scores(log_probabilities, gold_index)),
         **_of_several(log_probabilities, labels, truth, rank, top_k),
     }
-    every = {**measures, **{f"{part.kind}/{part.name}": mean(part.right, part.rows) for part in slices}}
+    every = measures | _of_slices(slices, gold, predicted, confidence)
     found = bootstrap(every, len(gold), seed=seed, groups=clusters)
-    confidence = np.exp(log_probabilities.max(axis=1).astype(np.float64))
     result: dict[str, Any] = {"n": len(gold), "top_k": top_k}
     if several := truth.several():
         result |= {"several_n": len(several), "codes_n": sum(len(truth.right(row)) for row in range(len(gold)))}
     for name in measures:
         result |= _told(name, found[name])
-    return {
-        **result,
-        "hierarchical_precision": paths.precision,
-        "hierarchical_recall": paths.recall,
-        "log_loss": _log_loss(log_probabilities, gold_index),
-        "ece": expected_calibration_error(reliability(confidence, right)),
-        "brier": _brier(log_probabilities, gold_index),
-        **_sliced(slices, found, gold, predicted, confidence),
-    }
+    return {**result, **_sliced(slices, found, gold, predicted)}
+
+
+def _of_slices(
+    slices: Sequence[Slice], gold: Sequence[str], predicted: Sequence[str], confidence: NDArray[np.float64]
+) -> dict[str, Metric]:
+    """ "kind/name/metric" to the metric over the rows of each slice."""
+    truth, answers, metrics = np.array(gold, dtype=str), np.array(predicted, dtype=str), dict[str, Metric]()
+    for part in slices:
+        rows, key = part.rows, f"{part.kind}/{part.name}"
+        metrics[f"{key}/accuracy"] = mean(part.right, rows)
+        if part.kind in _WHOLE:
+            metrics[f"{key}/macro_f1"] = _over(rows, macro_f1(truth[rows].tolist(), answers[rows].tolist()))
+            metrics[f"{key}/ece"] = _over(rows, calibration_error(confidence[rows], part.right[rows]))
+    return metrics
+
+
+def _over(rows: NDArray[np.bool_], metric: Metric) -> Metric:
+    """A metric of some rows as one of all; NaN for samples that drew none of them."""
+
+    def over(counts: Counts) -> NDArray[np.float64]:
+        mine = counts[:, rows]
+        drawn = mine.any(axis=1)
+        values = np.full(len(counts), np.nan)
+        values[drawn] = metric(mine[drawn])
+        return values
+
+    return over
 
 
 def _sliced(
-    slices: Sequence[Slice],
-    found: Mapping[str, Interval],
-    gold: Sequence[str],
-    predicted: Sequence[str],
-    confidence: NDArray[np.float64],
+    slices: Sequence[Slice], found: Mapping[str, Interval], gold: Sequence[str], predicted: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    truth, answers, per_label = np.array(gold, dtype=str), np.array(predicted, dtype=str), _per_label(gold, predicted)
+    truth, per_label = np.array(gold, dtype=str), _per_label(gold, predicted)
     kinds: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
     for part in slices:
         rows = part.rows
-        values: dict[str, Any] = {"n": int(rows.sum()), **_told("accuracy", found[f"{part.kind}/{part.name}"])}
-        if part.kind in {"per_language", "per_source"}:
-            values["macro_f1"] = _macro_f1(truth[rows], answers[rows])
-            values["ece"] = expected_calibration_error(reliability(confidence[rows], part.right[rows]))
+        values: dict[str, Any] = {"n": int(rows.sum())}
+        for name in ("accuracy", "macro_f1", "ece") if part.kind in _WHOLE else ("accuracy",):
+            values |= _told(name, found[f"{part.kind}/{part.name}/{name}"])
         if part.kind == "per_frequency":  # of all rows: false answers from other bands count against a code
             codes = np.unique(truth[rows]).tolist()
             values |= {"codes": len(codes), "macro_f1": float(np.mean([per_label[code]["f1"] for code in codes]))}
@@ -202,22 +224,16 @@ def _told(name: str, found: Interval) -> dict[str, float | list[float]]:
     return {name: found.estimate, f"{name}_interval": [found.low, found.high]}
 
 
-def _log_loss(scores: NDArray[np.float32], gold_index: NDArray[np.intp]) -> float:
+def _log_losses(scores: NDArray[np.float32], gold_index: NDArray[np.intp]) -> NDArray[np.float64]:
     own = np.where(gold_index >= 0, scores[np.arange(len(scores)), gold_index].astype(np.float64), -np.inf)
-    return float(-np.maximum(own, _LOG_FLOOR).mean())
+    return np.asarray(-np.maximum(own, _LOG_FLOOR))
 
 
-def _brier(scores: NDArray[np.float32], gold_index: NDArray[np.intp]) -> float:
-    """Mean squared distance between probabilities and the one-hot truth, summed over the labels (Brier 1950)."""
+def _brier_scores(scores: NDArray[np.float32], gold_index: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Squared distance of each row's probabilities from the one-hot truth, summed over the labels (Brier 1950)."""
     probabilities = np.exp(scores.astype(np.float64))
     own = np.where(gold_index >= 0, probabilities[np.arange(len(scores)), gold_index], 0.0)
-    return float((np.square(probabilities).sum(axis=1) - 2.0 * own + 1.0).mean())  # (p - 1)² = p² - 2p + 1
-
-
-def _macro_f1(gold: NDArray[np.str_], predicted: NDArray[np.str_]) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(gold, predicted, labels=np.unique(gold), average="macro", zero_division=0.0))
+    return np.asarray(np.square(probabilities).sum(axis=1) - 2.0 * own + 1.0)  # (p - 1)² = p² - 2p + 1
 
 
 def _per_label(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, dict[str, float]]:

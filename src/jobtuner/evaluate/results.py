@@ -92,6 +92,8 @@ class Comparison:
     """Of one answer each; None: none are known."""
     cascade: Selection
     """The baseline keeps its sure answers, the model answers the rest: coverage is the share of model calls saved."""
+    cascade_precise: Selection
+    """The same with the baseline's answers at the target precision, whatever that saves."""
     taxonomy: Taxonomy
     base: str
     """Hub id or path of the model's base."""
@@ -161,9 +163,17 @@ def evaluate_predictor(
 
 
 def measure_as_it_is(
-    name: str, predictor: Predictor, rows: Sequence[Example], *, batch_size: int, top_k: int, seed: int
+    name: str,
+    predictor: Predictor,
+    rows: Sequence[Example],
+    *,
+    batch_size: int,
+    top_k: int,
+    seed: int,
+    temperatures: Temperatures,
+    languages: Sequence[str],
 ) -> Measured:
-    """Score the examples and measure, with the probabilities as the predictor gives them.
+    """Score the examples and measure, with the temperatures that the predictor was given before.
 
     Args:
         name: what the progress bar calls the predictor.
@@ -172,8 +182,10 @@ def measure_as_it_is(
         batch_size: texts a call of the predictor.
         top_k: codes kept in each prediction; also the k of top-k accuracy.
         seed: of the bootstrap.
+        temperatures: the predictor's; its answers have the pooled one.
+        languages: of each row's text, for a temperature of its own; the slices take the row's.
     """
-    scores = _scores(name, predictor, rows, batch_size)
+    scores = temperatures.corrected_scores(_scores(name, predictor, rows, batch_size), languages)
     truth = _truth(rows)
     gold_index = truth.columns(predictor.labels, scores)
     answers = _answers(scores, gold_index)
@@ -202,6 +214,7 @@ def compare(
     gain: dict[str, Interval] = {
         metric: paired_bootstrap(gold, ours, theirs, metric, seed=settings.seed, groups=clusters) for metric in _GAINS
     }
+    held, tested = (baseline.held, model.held), (baseline.answers, model.answers)
     return Comparison(
         examples=examples,
         model=model,
@@ -209,11 +222,9 @@ def compare(
         gain=gain,
         mcnemar=mcnemar(gold, ours, theirs),
         prices=settings.prices,
-        cascade=cascade(
-            (baseline.held, model.held),
-            (baseline.answers, model.answers),
-            seed=settings.seed,
-            clusters=clusters,
+        cascade=cascade(held, tested, seed=settings.seed, clusters=clusters),
+        cascade_precise=cascade(
+            held, tested, seed=settings.seed, clusters=clusters, target_precision=settings.target_precision
         ),
         taxonomy=taxonomy,
         base=base,

@@ -34,8 +34,8 @@ class Selection:
     """Answers kept above a threshold, on the test examples."""
 
     target: float
-    """What the threshold was chosen for on validation: the precision of the kept answers (abstention), or the accuracy
-    of the second model alone (cascade)."""
+    """What the threshold was chosen for on validation: the precision of the kept answers (abstention, and cascade with
+    a target), or the accuracy of the second model alone (cascade)."""
     point: Point
     """The chosen threshold: coverage is the share of the ads that are kept, precision the share of right ones among
     them, accuracy the share of all ads that end up right."""
@@ -71,20 +71,30 @@ def abstention(
 
 
 def cascade(
-    validation: tuple[Answers, Answers], test: tuple[Answers, Answers], *, seed: int, clusters: Sequence[str]
+    validation: tuple[Answers, Answers],
+    test: tuple[Answers, Answers],
+    *,
+    seed: int,
+    clusters: Sequence[str],
+    target_precision: float | None = None,
 ) -> Selection:
     """The first model keeps its sure answers, the second answers the rest.
 
-    The threshold saves the most calls of the second model at which the cascade was no less accurate on validation than
-    the second model alone.
+    The threshold saves the most calls of the second model at which the first one's answers hold the target on
+    validation (`choose_threshold`); without a target, at which the cascade was no less accurate there than the second
+    model alone.
 
     Args:
         validation: answers of the first and of the second model to the same examples.
         test: the same for the test examples.
         seed: of the bootstrap.
         clusters: near-duplicate cluster of each test example.
+        target_precision: share of the first model's answers that should be right; None: no target.
     """
     first, second = validation
+    if target_precision is not None:
+        held = choose_threshold(first.confidence, first.right, second.right, target_precision=target_precision)
+        return _selection(target_precision, held.point.threshold, test[0], test[1].right, seed, clusters)
     alone = float(second.right.mean())
     choice = choose_threshold(first.confidence, first.right, second.right, target_accuracy=alone, z=0.0)
     return _selection(alone, choice.point.threshold, test[0], test[1].right, seed, clusters)

@@ -33,16 +33,6 @@ class Overlap:
     shared: NDArray[np.intp]
     """Levels at which the two are in the same group."""
 
-    @property
-    def precision(self) -> float:
-        """Shared groups of all rows over the groups answered."""
-        return float(self.shared.sum() / self.answered.sum())
-
-    @property
-    def recall(self) -> float:
-        """Shared groups of all rows over the groups of the right codes."""
-        return float(self.shared.sum() / self.right.sum())
-
 
 def overlap(gold: Sequence[str], predicted: Sequence[str]) -> Overlap:
     """Compare each answer's path with that of the right code."""

@@ -145,6 +145,7 @@ def _write_results(result: Comparison, validation_rows: int, out_dir: Path) -> N
         "mcnemar": asdict(result.mcnemar),
         "abstention": {name: side.abstention.to_json() for name, side in sides.items()},
         "cascade": {**result.cascade.to_json(), **_costs(result)},
+        "cascade_precise": result.cascade_precise.to_json(),
         "prediction_sets": {name: [asdict(item) for item in side.sets] for name, side in sides.items()},
     }
     _write_json(out_dir / "metrics.json", document)

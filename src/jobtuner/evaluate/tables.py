@@ -169,9 +169,8 @@ def _calibration(result: Comparison) -> Table:
             ", ".join(f"{name} {own:.2f}" for name, own in sorted(side.temperatures.languages.items())) or "none",
             percent(side.ece_uncalibrated),
             percent(side.ece_pooled),
-            percent(side.metrics["ece"]),
-            f"{side.metrics['brier']:.3f}",
-            f"{side.metrics['log_loss']:.3f}",
+            f"{percent(side.metrics['ece'])} ({span(side.metrics['ece_interval'])})",
+            *(_bracketed(side.metrics, key) for key in ("brier", "log_loss")),
         ]
         for side in (result.model, result.baseline)
     ]
@@ -183,6 +182,11 @@ def _calibration(result: Comparison) -> Table:
     columns = ["", "temperature", "by language", "ECE before (%)", "ECE, one (%)", "ECE after (%)"]
     columns += ["Brier score", "log loss"]
     return Table("Calibration", note, columns, rows, frozenset({0, 2}), ("calibration.png",))
+
+
+def _bracketed(metrics: Mapping[str, Any], key: str) -> str:
+    low, high = metrics[f"{key}_interval"]
+    return f"{metrics[key]:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _abstention(result: Comparison) -> Table:
@@ -206,16 +210,11 @@ def _cascade(result: Comparison) -> Table:
     chosen = result.cascade
     best = max(chosen.curve, key=lambda point: (point.accuracy, point.coverage))
     ours, theirs = (f"{percent(side['accuracy'])} ({span(side['accuracy_interval'])})" for side in _metrics(result))
-    told = f"{percent(chosen.accuracy.estimate)} ({span((chosen.accuracy.low, chosen.accuracy.high))})"
+    precise = f"cascade, {whole(result.cascade_precise.target)} of the baseline's answers right"
     rows = [
         ["model alone", "", "0.0", ours, *_cost(result, chosen.curve[0])],
-        [
-            "cascade, chosen on validation",
-            _threshold(chosen.point),
-            percent(chosen.point.coverage),
-            told,
-            *_cost(result, chosen.point),
-        ],
+        _chosen("cascade, chosen on validation", chosen, result),
+        _chosen(precise, result.cascade_precise, result),
         [
             "cascade, best on test",
             _threshold(best),
@@ -228,12 +227,19 @@ def _cascade(result: Comparison) -> Table:
     note = (
         "The baseline answers where its probability reaches a threshold, the model answers the rest. The threshold "
         "saves the most model calls without a loss of accuracy on validation ads; on the test ads the difference to "
-        f"the model alone is {points(chosen.gain.estimate)} points ({interval(chosen.gain)}). The best point is "
+        f"the model alone is {points(chosen.gain.estimate)} points ({interval(chosen.gain)}). The second threshold, "
+        "too, is of validation: the lowest at which that share of the baseline's answers was right with some certainty "
+        "(evaluate.target_precision; `jobtuner serve --cascade-precision` takes any). The best point is "
         "picked on the test ads themselves: a hint, not a measurement."
     )
     columns = ["who answers", "threshold", "model calls saved (%)", "accuracy (%)"]
     columns += ["cost of 1,000 ads"] if result.prices else []
     return Table("Cascade: baseline first, then the model", note, columns, rows, charts=("cascade.png",))
+
+
+def _chosen(name: str, found: Selection, result: Comparison) -> list[str]:
+    accuracy = f"{percent(found.accuracy.estimate)} ({span((found.accuracy.low, found.accuracy.high))})"
+    return [name, _threshold(found.point), percent(found.point.coverage), accuracy, *_cost(result, found.point)]
 
 
 def _cost(result: Comparison, point: Point) -> list[str]:

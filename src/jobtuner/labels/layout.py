@@ -160,6 +160,11 @@ class TrieLayout:
             place = int(self._parents[place])
         return np.array(places[::-1], dtype=np.intp)
 
+    def branching_below(self, node: int) -> list[int]:
+        """The next branching nodes below a branching node."""
+        targets: list[int] = self.edge_targets[self.edge_starts[node] : self.edge_starts[node + 1]].tolist()
+        return [target for target in targets if target >= 0]
+
     def label_scores(self, steps: NDArray[np.float64]) -> NDArray[np.float32]:
         """Sum the edges' log-probabilities, shape [n, edges], along the way to each label: shape [n, labels]."""
         padded = np.concatenate([steps, np.zeros((len(steps), 1))], axis=1)

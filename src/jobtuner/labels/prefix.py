@@ -6,6 +6,7 @@ would had only that node's path been fed.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +15,33 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Prefix", "causal_model", "read_prompts", "token_logits"]
+__all__ = ["Prefix", "Start", "Tree", "causal_model", "read_prompts", "read_start", "token_logits"]
 
 _Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Tokens that every prompt of a task begins with, read once for all batches (`read_start`)."""
+
+    tokens: list[int]
+    past: "list[tuple[torch.Tensor, torch.Tensor]]"
+    """Keys and values of each layer."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """C nodes behind a prompt, the same for every prompt."""
+
+    tokens: _Ints
+    """Shape [C]."""
+    depths: _Ints
+    """Tokens from the prompt's end to the node (1: right behind it), shape [C]."""
+    sees: NDArray[np.bool_]
+    """[i, j]: node i attends to node j, and to itself; shape [C, C]."""
+
+
+_NO_TREE = Tree(np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp), np.zeros((0, 0), dtype=np.bool_))
 
 
 class _Keys:
@@ -50,7 +75,9 @@ class Prefix:
     """n prompts that the model has read.
 
     Attributes:
-        hidden: the last token's state after the last layer, shape [n, hidden size].
+        states: after the last layer, of the prompt's last token and of the nodes fed with it; shape
+            [n, 1 + C, hidden size].
+        hidden: the first of them, shape [n, hidden size].
     """
 
     def __init__(
@@ -59,9 +86,10 @@ class Prefix:
         past: "list[tuple[torch.Tensor, torch.Tensor]]",
         lengths: "torch.Tensor",
         visible: "torch.Tensor",
-        hidden: "torch.Tensor",
+        states: "torch.Tensor",
     ) -> None:
-        self._model, self._past, self._lengths, self._visible, self.hidden = model, past, lengths, visible, hidden
+        self._model, self._past, self._lengths, self._visible, self.states = model, past, lengths, visible, states
+        self.hidden = states[:, 0]
 
     def __len__(self) -> int:
         return len(self.hidden)
@@ -96,7 +124,7 @@ class Prefix:
 
         index = torch.tensor(rows, device=self.hidden.device)
         past = [(keys[index], values[index]) for keys, values in self._past]
-        return Prefix(self._model, past, self._lengths[index], self._visible[index], self.hidden[index])
+        return Prefix(self._model, past, self._lengths[index], self._visible[index], self.states[index])
 
 
 def causal_model(model: Any) -> Any:
@@ -104,38 +132,89 @@ def causal_model(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def read_prompts(causal: Any, prompts: Sequence[Sequence[int]], pad_id: int) -> Prefix:
+def read_start(model: Any, tokens: Sequence[int]) -> Start:
+    """Read what every prompt of a task begins with.
+
+    Args:
+        model: as for `read_prompts`, with or without its adapter's wrapper; its weights must not change later.
+        tokens: at least one.
+    """
+    import torch
+
+    causal = causal_model(model)
+    with torch.inference_mode():
+        return Start(list(tokens), _read_once(causal, tokens))
+
+
+def read_prompts(
+    causal: Any, prompts: Sequence[Sequence[int]], pad_id: int, start: Start | None = None, tree: Tree | None = None
+) -> Prefix:
     """Run the prompts through the model once. The tokens that all of them begin with are computed for one alone.
 
     Args:
         causal: a Qwen2 causal language model (`causal_model`) in eval mode, under `inference_mode`.
         prompts: token ids of each, at least one a prompt; lengths may differ.
         pad_id: any token id; padding is masked.
+        start: what was read before; used where all prompts begin with it and go on.
+        tree: nodes to feed in the same pass, and to keep.
     """
     import torch
 
     device = next(causal.parameters()).device
-    shared = _common_prefix(prompts)
-    keys = _Keys([], keep=True)
-    if shared:
-        ids = torch.tensor([list(prompts[0][:shared])], device=device)
-        causal_mask = torch.ones((1, shared, shared), dtype=torch.bool, device=device).tril()
-        _forward(causal, ids, torch.arange(shared, device=device)[None], causal_mask, keys)
-    width = max(len(prompt) for prompt in prompts) - shared
-    ids = torch.full((len(prompts), width), pad_id)
+    if start is not None and all(_goes_on(prompt, start.tokens) for prompt in prompts):
+        shared, past = len(start.tokens), start.past
+    else:
+        shared = _common_prefix(prompts)
+        past = _read_once(causal, prompts[0][:shared]) if shared else []
+    tree = tree or _NO_TREE
+    width, nodes = max(len(prompt) for prompt in prompts) - shared, len(tree.tokens)
+    ids = torch.full((len(prompts), width + nodes), pad_id)
     visible = torch.ones((len(prompts), shared + width), dtype=torch.bool)
     for row, prompt in enumerate(prompts):  # padding stands between what is shared and what is not
         pad = width - (len(prompt) - shared)
-        ids[row, pad:] = torch.tensor(prompt[shared:])
+        ids[row, pad:width] = torch.tensor(prompt[shared:])
         visible[row, shared : shared + pad] = False
+    ids[:, width:] = torch.from_numpy(tree.tokens)
     ids, visible = ids.to(device), visible.to(device)
+    lengths = visible.sum(dim=1)
+    depths = torch.from_numpy(tree.depths).to(device)
     positions = (visible.long().cumsum(dim=1) - 1)[:, shared:].clamp(min=0)
-    order = torch.arange(shared + width, device=device)
-    before = order[None, :] <= order[shared:, None]
-    mask = (visible[:, None, :] & before) | (order[None, :] == order[shared:, None])  # padding sees itself: no NaN
-    keys = _Keys(keys.kept, keep=True)
-    hidden = _forward(causal, ids, positions, mask, keys)[:, -1]
-    return Prefix(causal, keys.kept, visible.sum(dim=1), visible, hidden)
+    positions = torch.cat([positions, lengths[:, None] - 1 + depths], dim=1)
+    keys = _Keys(past, keep=True)
+    states = _forward(causal, ids, positions, _prompt_mask(visible, shared, tree), keys)[:, width - 1 :]
+    return Prefix(causal, keys.kept, lengths, visible, states)
+
+
+def _prompt_mask(visible: "torch.Tensor", shared: int, tree: Tree) -> "torch.Tensor":
+    """Who sees whom, [rows, own tokens + nodes, all tokens + nodes]: a token what stands before it, a node all of the
+    prompt and its ancestors."""
+    import torch
+
+    rows, length = visible.shape
+    device, nodes = visible.device, len(tree.tokens)
+    order = torch.arange(length, device=device)
+    mask = torch.zeros((rows, length - shared + nodes, length + nodes), dtype=torch.bool, device=device)
+    own = visible[:, None, :] & (order[None, :] <= order[shared:, None])
+    mask[:, : length - shared, :length] = own | (order[None, :] == order[shared:, None])  # padding sees itself: no NaN
+    mask[:, length - shared :, :length] = visible[:, None, :]
+    mask[:, length - shared :, length:] = torch.from_numpy(tree.sees).to(device)
+    return mask
+
+
+def _read_once(causal: Any, tokens: Sequence[int]) -> "list[tuple[torch.Tensor, torch.Tensor]]":
+    """Keys and values of one row of tokens."""
+    import torch
+
+    device, count = next(causal.parameters()).device, len(tokens)
+    mask = torch.ones((1, count, count), dtype=torch.bool, device=device).tril()
+    keys = _Keys([], keep=True)
+    ids = torch.tensor([list(tokens)], device=device)
+    _forward(causal, ids, torch.arange(count, device=device)[None], mask, keys)
+    return keys.kept
+
+
+def _goes_on(prompt: Sequence[int], start: Sequence[int]) -> bool:
+    return len(prompt) > len(start) and list(prompt[: len(start)]) == list(start)
 
 
 def token_logits(causal: Any, hidden: "torch.Tensor", vocabulary: _Ints) -> "torch.Tensor":

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobtuner.labels.layout import Stretch, TrieLayout
-from jobtuner.labels.prefix import Prefix, causal_model, read_prompts, token_logits
+from jobtuner.labels.prefix import Prefix, Start, causal_model, read_prompts, token_logits
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,7 @@ def label_log_probabilities(
     layout: TrieLayout,
     pad_id: int,
     memory_bytes: int = DEFAULT_MEMORY,
+    start: Start | None = None,
 ) -> NDArray[np.float32]:
     """Log-probability of every label for each prompt, renormalised over the labels.
 
@@ -50,11 +51,12 @@ def label_log_probabilities(
         layout: the labels.
         pad_id: any token id; padding is masked.
         memory_bytes: working memory beside the weights; less memory means more and smaller passes, and the same result.
+        start: what all prompts of the task begin with, read before.
 
     Returns:
         float32, shape [len(prompts), labels]; each row's exponentials sum to 1.
     """
-    logits = _edge_logits(model, prompts, layout, pad_id, memory_bytes, joint=False)
+    logits = _edge_logits(model, prompts, layout, pad_id, memory_bytes, joint=False, start=start)
     return layout.label_scores(layout.renormalise(logits))
 
 
@@ -110,7 +112,14 @@ def piece_size(config: Any, itemsize: int, rows: int, columns: int, memory_bytes
 
 
 def _edge_logits(
-    model: Any, prompts: Sequence[Sequence[int]], layout: TrieLayout, pad_id: int, memory_bytes: int, *, joint: bool
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    layout: TrieLayout,
+    pad_id: int,
+    memory_bytes: int,
+    *,
+    joint: bool,
+    start: Start | None = None,
 ) -> NDArray[np.float64]:
     """Logits of the trie's edges, shape [n, edges]; joint: log-probabilities over the whole vocabulary."""
     import torch
@@ -122,11 +131,13 @@ def _edge_logits(
     if not size and len(prompts) > 1:
         half = len(prompts) // 2
         parts = (prompts[:half], prompts[half:])
-        return np.concatenate([_edge_logits(model, part, layout, pad_id, memory_bytes, joint=joint) for part in parts])
+        return np.concatenate(
+            [_edge_logits(model, part, layout, pad_id, memory_bytes, joint=joint, start=start) for part in parts]
+        )
     values = np.empty((len(prompts), len(layout.edge_tokens)))
     score = _Joint(causal, memory_bytes) if joint else _Plain(causal)
     with torch.inference_mode():
-        prefix = read_prompts(causal, prompts, pad_id)
+        prefix = read_prompts(causal, prompts, pad_id, start)
         if len(layout.branching) and layout.branching[0] < 0:
             root = slice(0, int(layout.edge_starts[1]))
             values[:, root] = score(prefix.hidden[:, None], layout.edge_tokens[root])[:, 0]

@@ -42,6 +42,8 @@ class ChatRow:
     """skills: phrases of the text."""
     spans: tuple[Span, ...] | None = None
     """skills: where they stand in the text as it is; None: wherever the phrases occur."""
+    links: tuple[str, ...] | None = None
+    """skills: gold concepts, by id or name; None: the rows have no column for them."""
     language: str = UNKNOWN_LANGUAGE
     group: str | None = None
 
@@ -52,6 +54,15 @@ class _Merged:
 
     first: ChatRow
     skills: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+
+    def add(self, row: ChatRow) -> None:
+        self.skills += row.skills
+        self.links += row.links or ()
+
+    def row(self) -> ChatRow:
+        links = None if self.first.links is None else tuple(dict.fromkeys(self.links))
+        return replace(self.first, skills=tuple(dict.fromkeys(self.skills)), links=links)
 
 
 def read_chat_rows(path: Path, config: Config) -> Iterator[ChatRow | Rejected]:
@@ -69,11 +80,11 @@ def read_chat_rows(path: Path, config: Config) -> Iterator[ChatRow | Rejected]:
             continue
         made = _example(row, row_id, config)
         if isinstance(made, ChatRow) and config.task == "skills" and isinstance(row.get(_skills_column(config)), str):
-            merged.setdefault(made.text, _Merged(made)).skills.extend(made.skills)
+            merged.setdefault(made.text, _Merged(made)).add(made)
         else:
             yield made
     for item in merged.values():
-        yield replace(item.first, skills=tuple(dict.fromkeys(item.skills)))
+        yield item.row()
 
 
 def spans_of(skills: Sequence[str], text: str) -> list[Span]:
@@ -176,6 +187,8 @@ def _whole(text: str) -> str:
 
 def _skills(row: Mapping[str, Any], row_id: str, config: Config, rest: dict[str, Any]) -> ChatRow:
     columns = config.chat.columns
+    if columns.links is not None:
+        rest = {**rest, "links": tuple(_links(row, row.get(columns.skills), columns.links))}
     if columns.tokens is not None:
         text, spans = _tagged(row, columns.tokens, columns.tags)
         return ChatRow(row_id, text, {}, skills=tuple(text[a:b] for a, b in spans), spans=spans, **rest)
@@ -190,6 +203,23 @@ def _skills(row: Mapping[str, Any], row_id: str, config: Config, rest: dict[str,
     if not all(isinstance(item, str) for item in value):
         raise DataError("skills of another form: a list of texts, or of {start, end}, is needed")
     return ChatRow(row_id, text, {}, skills=tuple(_whole(item) for item in value), **rest)
+
+
+def _links(row: Mapping[str, Any], skills: Any, column: str) -> Iterator[str]:
+    """The gold concepts of a row, by its column or by a key of its skills; a skill without one is no mistake."""
+    holders = [row, *(item for item in skills if isinstance(item, dict))] if isinstance(skills, list) else [row]
+    if skills and not any(column in holder for holder in holders):
+        raise DataError(f"no links: neither the row nor its skills have '{column}' (chat.columns.links)")
+    waiting = [holder.get(column) for holder in holders]
+    while waiting:
+        value = waiting.pop(0)
+        if isinstance(value, list):
+            waiting = [*value, *waiting]
+        elif isinstance(value, str):
+            if value.strip():
+                yield _whole(value).strip()
+        elif value is not None:
+            raise DataError(f"links of another form: '{column}' holds {type(value).__name__}; texts are needed")
 
 
 def _given(item: Mapping[str, Any], text: str) -> Span:

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from jobtuner.records import ChatExample, write_jsonl
 from jobtuner.storage import fetch
 from jobtuner.tasks import Applicant, SkillsTask
 
-__all__ = ["run_chat"]
+__all__ = ["chat_examples", "run_chat"]
 
 _GENERATED = "generated"
 _TOP_REASONS = 5
@@ -139,6 +139,19 @@ def _clean(rows: Sequence[ChatRow | Rejected], config: Config, told: _Told) -> I
             yield example
 
 
+def chat_examples(rows: Iterable[ChatRow | Rejected], config: Config) -> tuple[list[ChatExample], list[Rejected]]:
+    """Rows as cleaned examples, each a cluster of its own unless it has a group; and the unusable ones.
+
+    Args:
+        rows: as `read_chat_rows` gives them.
+        config: the task, the sections clean and chat, and the seed.
+    """
+    taken = list(rows)
+    told = _Told([row for row in taken if isinstance(row, Rejected)])
+    examples = [replace(row, cluster=row.cluster or row.id) for row in _clean(taken, config, told)]
+    return examples, told.rejected
+
+
 def _reject(row: ChatRow, kind: str, reason: str) -> Rejected:
     return Rejected(row.id, kind, reason, row.text, "", row.language)
 
@@ -152,6 +165,8 @@ def _finish(row: ChatRow, text: str, config: Config, told: _Told) -> ChatExample
         if row.skills and not spans:
             return _reject(row, "skills not in the text", f"skills not in the text: {', '.join(row.skills)[:100]}")
         facts = {"spans": [list(span) for span in spans]}
+        if row.links is not None:
+            facts["links"] = list(row.links)
         answer = SkillsTask().answer([text[a:b] for a, b in spans])
     elif config.task == "cover_letter" and not answer:
         applicant = Applicant.from_json(facts["applicant"])

@@ -18,6 +18,7 @@ _STANDIN = (
     "on the spot. Its scores show that the machine works, not what Qwen2.5 can do."
 )
 
+_NO_METRICS = frozenset({"n", "top_k", "several_n", "codes_n"})
 _INTENDED_USE = (
     "Gives a job ad or a job title its occupation code in the taxonomy below, with a probability: for search, "
     "statistics, routing and analysis of ads. A person should look at answers with a low probability."
@@ -142,7 +143,7 @@ def _data(prepared: PreparedData) -> str:
 
 
 def _results(config: Config, report: EvalReport, ours: Answers, baseline: Answers) -> str:
-    names = [name for name, value in report.model.items() if _is_number(value)]
+    names = [name for name, value in report.model.items() if _is_number(value) and name not in _NO_METRICS]
     overall = _table(
         ["metric", "model", "baseline"],
         [(name, _cell(report.model[name]), _cell(report.baseline.get(name))) for name in names],

@@ -73,13 +73,17 @@ class PromptEncoder:
         task: the task.
         tokenizer: a Qwen2.5 tokenizer (chat template, `<|im_end|>`).
         max_ad_tokens: longer ads are cut at their end; prompt and answer never are.
+
+    Attributes:
+        start: token ids that every prompt begins with.
+        end_id: of the token that ends a turn.
     """
 
     def __init__(self, task: Task, tokenizer: "PreTrainedTokenizerBase", max_ad_tokens: int) -> None:
         self._task, self._tokenizer, self._max_ad_tokens = task, tokenizer, max_ad_tokens
         before, after = _template(task, tokenizer)
         self._rendered = before + _MARKER + after
-        self._before = list(tokenizer.encode(before, add_special_tokens=False))
+        self.start = list(tokenizer.encode(before, add_special_tokens=False))
         self._after = list(tokenizer.encode(after, add_special_tokens=False))
         self.end_id = end_of_turn(tokenizer)
         self._special = set(tokenizer.all_special_ids) | {self.end_id}
@@ -88,7 +92,7 @@ class PromptEncoder:
         """Token ids of each prompt, up to and including the start of the assistant's turn."""
         stripped = [text.strip() for text in texts]
         encoded = self._tokenizer(stripped, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return [self._before + self._cut(ids) + self._after for ids in encoded]
+        return [self.start + self._cut(ids) + self._after for ids in encoded]
 
     def _cut(self, ids: list[int]) -> list[int]:
         ids = list(ids[: self._max_ad_tokens])

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from jobtuner.errors import DataError
 from jobtuner.evaluate.calibration import (
     BINS,
+    calibration_error,
     expected_calibration_error,
     fit_temperature,
     fit_temperatures,
@@ -44,6 +45,18 @@ def test_temperature_repairs_overconfidence() -> None:
     repaired = apply_temperature(overconfident, fit_temperature(overconfident, gold))
     assert ece(overconfident) > 0.15
     assert ece(repaired) < 0.03
+
+
+def test_the_error_of_a_sample_is_that_of_its_rows() -> None:
+    generator = np.random.default_rng(4)
+    confidence = np.concatenate([generator.random(300), [0.0, 1.0]])
+    right, counts = generator.random(302) < confidence, generator.integers(0, 4, size=(5, 302))
+    drawn = np.concatenate([np.ones((1, 302), dtype=np.intp), counts])
+    wanted = [
+        expected_calibration_error(reliability(np.repeat(confidence, times), np.repeat(right, times)))
+        for times in drawn
+    ]
+    np.testing.assert_allclose(calibration_error(confidence, right)(drawn.astype(np.float64)), wanted, atol=1e-12)
 
 
 def test_stays_within_its_bounds() -> None:

@@ -161,6 +161,17 @@ def test_intervals_hold_the_value_and_shrink_with_more_rows() -> None:
     assert widths[1] < widths[0] / 3
 
 
+def test_every_number_of_all_rows_and_of_a_language_has_an_interval() -> None:
+    scores, labels, gold = random_scores(200, 6, seed=5)
+    found = occupation_metrics(scores, labels, Truth(gold, ["en", "de"] * 100), 2)
+    names = ("log_loss", "ece", "brier", "hierarchical_precision", "hierarchical_recall", "mrr", "top_k_accuracy")
+    parts = [(found, name) for name in names]
+    parts += [(found["per_language"][name], key) for name in ("de", "en") for key in ("macro_f1", "ece", "accuracy")]
+    for values, name in parts:
+        low, high = values[f"{name}_interval"]
+        assert low < values[name] < high, name
+
+
 def test_same_seed_same_numbers_other_seed_other_interval() -> None:
     scores, labels, gold = random_scores(150, 5, seed=2)
 

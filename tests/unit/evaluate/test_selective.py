@@ -63,6 +63,17 @@ def test_the_cascade_saves_calls_and_loses_nothing() -> None:
     assert found.gain.low > -0.03
 
 
+def test_the_cascade_holds_a_target_precision_of_the_first_model() -> None:
+    cheap, dear = [answers(3000, seed) for seed in (1, 2)], [answers(3000, seed, easier=0.1) for seed in (3, 4)]
+    sides = (cheap[0], dear[0]), (cheap[1], dear[1])
+    found = [cascade(*sides, seed=1, clusters=clusters(3000), target_precision=target) for target in (0.8, 0.9, 0.99)]
+    for target, selection in zip((0.8, 0.9, 0.99), found, strict=True):
+        assert selection.target == target
+        assert selection.precision is None or selection.precision.estimate > target - 0.03
+    saved = [selection.point.coverage for selection in found]
+    assert saved[0] > saved[1] > saved[2]
+
+
 def test_as_many_calls_are_saved_as_cost_nothing() -> None:
     first = Answers(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, False]))
     second = Answers(np.array([0.5, 0.5, 0.5, 0.5]), np.array([True, False, True, True]))

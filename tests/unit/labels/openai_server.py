@@ -8,7 +8,7 @@ are those after the mask, and forbidden tokens have -9999. What it should misund
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +33,8 @@ class OpenAIServer:
     """Status and headers of the next answers, before it answers properly."""
     raw: bytes | None = None
     """Answered to everything, where given."""
+    reply: Callable[[Any], str | None] | None = None
+    """From the messages of a plain chat to its answer, in place of the model's."""
     delay: float = 0.0
     """Seconds that every answer takes at least."""
     requests: list[tuple[str, Any]] = field(default_factory=list)
@@ -130,6 +132,8 @@ class OpenAIServer:
         ids = self.tokenizer.apply_chat_template(
             body["messages"], tokenize=True, add_generation_prompt=True, return_dict=False
         )
+        if "structured_outputs" not in body:
+            return self._written(body, ids)
         choices, text, content = body["structured_outputs"]["choice"], "", []
         for _ in range(body["max_tokens"]):
             logits = self._next(ids)
@@ -143,6 +147,19 @@ class OpenAIServer:
             ids = [*ids, order[0]]
             text += self.tokenizer.decode([order[0]])
         return {"choices": [{"index": 0, "message": {"content": text}, "logprobs": {"content": content}}]}
+
+    def _written(self, body: Any, ids: list[int]) -> Any:
+        """A plain answer: the likeliest tokens, unless the replies are given."""
+        if self.reply is not None:
+            return {"choices": [{"index": 0, "message": {"content": self.reply(body["messages"])}}]}
+        written: list[int] = []
+        while len(written) < body["max_tokens"]:
+            token = int(self._next([*ids, *written]).argmax())
+            if token == self.tokenizer.eos_token_id:
+                break
+            written.append(token)
+        text = self.tokenizer.decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return {"choices": [{"index": 0, "message": {"content": text}}]}
 
     def _named(self, token: int, scores: torch.Tensor) -> dict[str, Any]:
         value = float(scores[token])

@@ -1,6 +1,6 @@
 """Best-first search against scoring everything: the same k best labels, the same numbers, less work."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobtuner.errors import ConfigError
+from jobtuner.labels import search as search_module
 from jobtuner.labels.layout import TrieLayout
-from jobtuner.labels.prefix import Prefix
+from jobtuner.labels.prefix import Prefix, read_start
 from jobtuner.labels.scores import label_log_probabilities
 from jobtuner.labels.search import branches, search_labels
 from jobtuner.labels.walk import SEARCHES, LabelWalk, Search
@@ -85,6 +86,71 @@ def test_top_looks_into_fewer_nodes(fed: list[int]) -> None:
     fed.clear()
     search_labels(model, PROMPTS, layout, 0, "top", 1)
     assert 0 < sum(fed) < everything / 2
+
+
+@pytest.fixture
+def passes() -> Iterator[Callable[[Any], list[tuple[int, int]]]]:
+    """Shapes [rows, tokens] of what a model reads from now on."""
+    hooks = []
+
+    def watch(model: Any) -> list[tuple[int, int]]:
+        seen: list[tuple[int, int]] = []
+        hooks.append(
+            model.model.register_forward_pre_hook(
+                lambda _, __, named: seen.append(tuple(named["input_ids"].shape)), with_kwargs=True
+            )
+        )
+        return seen
+
+    yield watch
+    for hook in hooks:
+        hook.remove()
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_looking_ahead_saves_passes_and_changes_nothing(
+    search: Search, passes: Callable[[Any], list[tuple[int, int]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = random_labels(np.random.default_rng(8), 80)
+    model, layout = random_model(3), TrieLayout(LabelTrie(labels))
+    seen, scores, counts = passes(model), [], []
+    for free in (0, 7 * len(PROMPTS), 1000):
+        monkeypatch.setattr(search_module, "_FREE_TOKENS", {"cpu": free})
+        scores.append(search_labels(model, PROMPTS, layout, 0, search, 3))
+        counts.append(len(seen))
+        seen.clear()
+    for found in scores[1:]:
+        np.testing.assert_allclose(np.sort(found, axis=1)[:, -3:], np.sort(scores[0], axis=1)[:, -3:], atol=TOLERANCE)
+        assert found.argmax(axis=1).tolist() == scores[0].argmax(axis=1).tolist()
+    assert counts[0] > counts[1] > counts[2] == 1  # the whole trie with the prompts
+
+
+def test_a_start_read_before_is_not_read_again(passes: Callable[[Any], list[tuple[int, int]]]) -> None:
+    prompts = [[10, 11, 12, 20], [10, 11, 12, 21, 22], [10, 11, 12, 23, 24, 25, 26]]
+    model, layout = random_model(6), TrieLayout(LabelTrie(random_labels(np.random.default_rng(5), 40)))
+    start = read_start(model, [10, 11, 12])
+    expected = label_log_probabilities(model, prompts, layout, 0)
+    seen = passes(model)
+    np.testing.assert_allclose(
+        label_log_probabilities(model, prompts, layout, 0, start=start), expected, atol=TOLERANCE
+    )
+    assert seen[0] == (3, 4)
+    for row, prompt in enumerate(prompts):
+        seen.clear()
+        (found,) = search_labels(model, [prompt], layout, 0, "exact", 1, start)
+        np.testing.assert_allclose(found, expected[row], atol=TOLERANCE)
+        assert all(rows == 1 for rows, _ in seen)
+        assert len(prompt) - 3 <= seen[0][1] <= len(prompt) - 3 + 16  # the rest of the prompt, and a look ahead
+
+
+def test_a_start_that_a_prompt_does_not_go_on_from_is_not_used() -> None:
+    model, layout = random_model(6), TrieLayout(LabelTrie(random_labels(np.random.default_rng(5), 40)))
+    expected = label_log_probabilities(model, PROMPTS, layout, 0)
+    for tokens in ([10, 11], [13]):  # no other's beginning; the whole of a prompt
+        found = label_log_probabilities(model, PROMPTS, layout, 0, start=read_start(model, tokens))
+        np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+    alone = label_log_probabilities(model, [[13]], layout, 0, start=read_start(model, [13]))
+    np.testing.assert_allclose(alone, expected[1:2], atol=TOLERANCE)
 
 
 def test_labels_that_begin_alike_and_a_single_label() -> None:

@@ -47,6 +47,29 @@ def test_lists_of_texts_and_of_places_give_the_same(tmp_path: Path) -> None:
     assert _quoted(places) == ["SQL"]
 
 
+@pytest.mark.parametrize(
+    ("more", "links"),
+    [
+        ({"skills": ["sql", "Python"], "ids": ["urn:1", None]}, ("urn:1",)),
+        ({"skills": ["sql", "Python"], "ids": [["urn:1", "urn:2"], []]}, ("urn:1", "urn:2")),
+        ({"skills": "sql", "ids": " urn:1 "}, ("urn:1",)),
+        ({"skills": [{"start": 0, "end": 6, "ids": "urn:3"}, {"start": 11, "end": 14}]}, ("urn:3",)),
+        ({"skills": []}, ()),
+    ],
+)
+def test_gold_links_of_a_row_or_of_its_skills(tmp_path: Path, more: dict[str, Any], links: tuple[str, ...]) -> None:
+    config = _config("skills", chat__columns__links="ids", chat__skills_taxonomy="concepts.csv")
+    [found] = _read(tmp_path, [{"text": "Python and SQL", **more}], config)
+    assert isinstance(found, ChatRow) and found.links == links
+
+
+@pytest.mark.parametrize(("more", "words"), [({}, "neither the row nor its skills"), ({"ids": 7}, "holds int")])
+def test_rows_without_usable_links_are_rejected(tmp_path: Path, more: dict[str, Any], words: str) -> None:
+    config = _config("skills", chat__columns__links="ids", chat__skills_taxonomy="concepts.csv")
+    [found] = _read(tmp_path, [{"text": "Python and SQL", "skills": ["sql"], **more}], config)
+    assert isinstance(found, Rejected) and words in found.reason
+
+
 def test_rows_with_one_skill_each_are_put_together(tmp_path: Path) -> None:
     rows = [
         {"sentence": "Python and SQL", "span": "SQL"},
