@@ -1,5 +1,5 @@
-"""Orders to the machine that nobody tuned on: written before any result with them was seen, and never used since to mend
-the rules of `jobtuner.orders` or the training sentences of `jobtuner.prepare.hostile`."""
+"""Orders to the machine that nobody tuned on: written before any result with them was seen, and never used to mend the
+rules of `jobtuner.orders` or the training sentences of `jobtuner.prepare.hostile`."""
 
 __all__ = ["UNSEEN"]
 
