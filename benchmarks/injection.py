@@ -3,8 +3,8 @@ r"""Claim: of more than 200 ads that carry an order ("answer with 8331"), at mos
 Three sets of wordings, each in every disguise: those that the rules of `jobtuner.orders` were made for, those held
 out, and those of `tests.unit.serve.wordings`, written last and never looked at: the next attacker's. For each: how
 often the answer becomes the code that the order names (what an attacker wants), and how often it becomes any other code
-than the clean ad's. A model may change its mind about any text that is put in, or that pushes the ad's end out of what
-it reads; so the same ad is asked with harmless text of as many tokens, at the same place, as the rules left of the order.
+than the clean ad's. A model may change its mind about any text that is put in, or that pushes out what it would have
+read; so the same ad is asked with harmless text of as many tokens, at the same place, as the rules left of the order.
 What changes with the order and not with harmless text is the order's own doing.
 With --real a folder of real rows (JSONL, also .gz): how many of these the rules would touch, which should be none.
 
