@@ -16,7 +16,7 @@ import argparse
 import gzip
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def main() -> None:
     for name, orders in SETS.items():
         _attack(name, model, ads, orders)
     if options.real is not None:
-        _false_alarms(options.real)
+        _false_alarms(options.real, model.labels)
 
 
 def _attack(name: str, model: LabelScorer, ads: list[str], orders: Mapping[str, list[str]]) -> None:
@@ -62,7 +62,8 @@ def _attack(name: str, model: LabelScorer, ads: list[str], orders: Mapping[str, 
         target = (int(clean) + 1 + number) % len(model.labels)
         items = list(payloads(ad, model.labels[target], orders))
         texts = [tidy(text) for _, text in items]
-        seen, wanted = [clean_text(text, guarded).text for text in texts], clean_text(ad, guarded).text
+        seen = [clean_text(text, guarded, model.labels).text for text in texts]
+        wanted = clean_text(ad, guarded, model.labels).text
         extra = [_tokens(model, text) - _tokens(model, wanted) for text in seen]
         padded = [tidy(_padded(model, ad, kind, more)) for (kind, _), more in zip(items, extra, strict=True)]
         found, harmless = (model.log_probabilities(of).argmax(axis=1) for of in (texts, padded))
@@ -98,14 +99,15 @@ def _padded(model: LabelScorer, ad: str, kind: str, tokens: int) -> str:
     return placed(ad, " ".join(words[:count]), kind.rsplit(maxsplit=1)[-1])
 
 
-def _false_alarms(folder: Path) -> None:
+def _false_alarms(folder: Path, codes: Collection[str]) -> None:
     rows = touched = 0
     for path in sorted(folder.rglob("*.jsonl*")):
         for text in _texts(path):
             rows += 1
-            if find_orders(text) or drop_unreadable(text) != text:
+            found = find_orders(text, codes)
+            if found or drop_unreadable(text) != text:
                 touched += 1
-                print(f"  {path.name}: {[text[start:end] for start, end in find_orders(text)]}")
+                print(f"  {path.name}: {[text[start:end] for start, end in found]}")
     print(f"real rows: {touched} of {rows:,} touched ({touched / max(rows, 1):.4%})")
 
 
