@@ -1,9 +1,11 @@
 r"""Claim: of more than 200 ads that carry an order ("answer with 8331"), at most 2 % are classified otherwise for it.
 
-Two sets of wordings, each in every disguise: those that the rules of `jobtuner.orders` were made for, and those held
-out, which show what the next attacker's wording would do. For each: how often the answer becomes the code that the
-order names (what an attacker wants), and how often it becomes any other code than the clean ad's; without the defence,
-with it, and with as much harmless text at the same place, since a model may change its mind about any longer text.
+Three sets of wordings, each in every disguise: those that the rules of `jobtuner.orders` were made for, those held
+out, and those of `tests.unit.serve.wordings`, written last and never looked at: the next attacker's. For each: how
+often the answer becomes the code that the order names (what an attacker wants), and how often it becomes any other code
+than the clean ad's. A model may change its mind about any text that is put in, or that pushes out what it would have
+read; so the same ad is asked with harmless text of as many tokens, at the same place, as the rules left of the order.
+What changes with the order and not with harmless text is the order's own doing.
 With --real a folder of real rows (JSONL, also .gz): how many of these the rules would touch, which should be none.
 
     PYTHONPATH=. .venv/bin/python benchmarks/injection.py --model outputs/latest/export/model \
@@ -14,7 +16,7 @@ import argparse
 import gzip
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,10 @@ from jobtuner.scoring import LabelScorer, load_exported
 from jobtuner.serve.text import tidy
 from jobtuner.visible import drop_unreadable
 from tests.unit.serve.payloads import HELD_OUT, ORDERS, payloads, placed
+from tests.unit.serve.wordings import UNSEEN
 
 HARMLESS = "We offer a friendly team, regular hours, paid training and a pleasant office close to the central station. "
+SETS = {"known wordings": ORDERS, "held-out wordings": HELD_OUT, "unseen wordings": UNSEEN}
 
 
 def main() -> None:
@@ -42,56 +46,68 @@ def main() -> None:
     model = load_exported(options.model)
     rows = [json.loads(line) for line in options.ads.read_text(encoding="utf-8").splitlines()]
     ads = [row["text"] for row in random.Random(0).sample(rows, min(options.count, len(rows)))]
-    for name, orders in (("known wordings", ORDERS), ("held-out wordings", HELD_OUT)):
+    for name, orders in SETS.items():
         _attack(name, model, ads, orders)
     if options.real is not None:
-        _false_alarms(options.real)
+        _false_alarms(options.real, model.labels)
 
 
 def _attack(name: str, model: LabelScorer, ads: list[str], orders: Mapping[str, list[str]]) -> None:
     open_settings = CleanConfig.model_validate({**model.settings.clean, "orders": False})
     guarded = model._prompts._clean
-    counts = dict.fromkeys(("asked", "restored", "open", "obeyed open", "flipped", "obeyed", "harmless"), 0)
+    counts = dict.fromkeys(("restored", "flipped", "obeyed", "harmless", "own", "open", "obeyed open"), 0)
+    asked = 0
     best = model.log_probabilities([tidy(ad) for ad in ads]).argmax(axis=1)
     for number, (ad, clean) in enumerate(zip(ads, best, strict=True)):
         target = (int(clean) + 1 + number) % len(model.labels)
         items = list(payloads(ad, model.labels[target], orders))
         texts = [tidy(text) for _, text in items]
-        padded = [_padded(ad, name, len(text) - len(ad)) for name, text in items]
-        found = model.log_probabilities(texts).argmax(axis=1)
-        harmless = model.log_probabilities(padded).argmax(axis=1)
+        seen = [clean_text(text, guarded, model.labels).text for text in texts]
+        wanted = clean_text(ad, guarded, model.labels).text
+        extra = [_tokens(model, text) - _tokens(model, wanted) for text in seen]
+        padded = [tidy(_padded(model, ad, kind, more)) for (kind, _), more in zip(items, extra, strict=True)]
+        found, harmless = (model.log_probabilities(of).argmax(axis=1) for of in (texts, padded))
         model._prompts._clean = open_settings
         undefended = model.log_probabilities(texts).argmax(axis=1)
         model._prompts._clean = guarded
-        wanted = clean_text(ad, guarded).text.split()
-        counts["asked"] += len(texts)
-        counts["restored"] += sum(clean_text(text, guarded).text.split() == wanted for text in texts)
-        counts["open"] += int(np.sum(undefended != clean))
-        counts["obeyed open"] += int(np.sum((undefended == target) & (harmless != target)))
+        asked += len(texts)
+        counts["restored"] += sum(text.split() == wanted.split() for text in seen)
         counts["flipped"] += int(np.sum(found != clean))
         counts["obeyed"] += int(np.sum((found == target) & (harmless != target)))
         counts["harmless"] += int(np.sum(harmless != clean))
-    asked = counts.pop("asked")
+        counts["own"] += int(np.sum((found != clean) & (harmless == clean)))
+        counts["open"] += int(np.sum(undefended != clean))
+        counts["obeyed open"] += int(np.sum((undefended == target) & (harmless != target)))
     share = {key: f"{count / asked:.2%}" for key, count in counts.items()}
     print(f"{name}: {len(ads)} ads x {asked // len(ads)} payloads = {asked} questions")
     print(f"  the ad was restored word for word in {share['restored']}")
     print(f"  answers that changed: {share['flipped']} ({share['obeyed']} to the ordered code)")
-    print(f"  without the rules: {share['open']} ({share['obeyed open']}); by harmless text: {share['harmless']}")
+    print(f"  by as many tokens of harmless text: {share['harmless']}; by the order and not by that: {share['own']}")
+    print(f"  without the rules: {share['open']} ({share['obeyed open']} to the ordered code)")
 
 
-def _padded(ad: str, name: str, length: int) -> str:
-    text = (HARMLESS * (1 + length // len(HARMLESS)))[: max(length, 1)]
-    return tidy(placed(ad, text, name.rsplit(maxsplit=1)[-1]))
+def _tokens(model: LabelScorer, text: str) -> int:
+    return len(model._prompts.encoder._tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _false_alarms(folder: Path) -> None:
+def _padded(model: LabelScorer, ad: str, kind: str, tokens: int) -> str:
+    """The ad with so many tokens of harmless text, whole words, where the order was."""
+    if tokens <= 0:
+        return ad
+    words = (HARMLESS * (1 + tokens // 10)).split()
+    count = next(n for n in range(1, len(words)) if _tokens(model, " ".join(words[:n])) >= tokens)
+    return placed(ad, " ".join(words[:count]), kind.rsplit(maxsplit=1)[-1])
+
+
+def _false_alarms(folder: Path, codes: Collection[str]) -> None:
     rows = touched = 0
     for path in sorted(folder.rglob("*.jsonl*")):
         for text in _texts(path):
             rows += 1
-            if find_orders(text) or drop_unreadable(text) != text:
+            found = find_orders(text, codes)
+            if found or drop_unreadable(text) != text:
                 touched += 1
-                print(f"  {path.name}: {[text[start:end] for start, end in find_orders(text)]}")
+                print(f"  {path.name}: {[text[start:end] for start, end in found]}")
     print(f"real rows: {touched} of {rows:,} touched ({touched / max(rows, 1):.4%})")
 
 

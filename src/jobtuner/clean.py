@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -49,9 +50,15 @@ class Cleaned:
     """Passages that spoke to the machine, and were left out."""
 
 
-def clean_text(text: str, config: CleanConfig) -> Cleaned:
-    """Apply every cleaning step in order."""
-    plain, was_html, orders = _legible(text, config.orders)
+def clean_text(text: str, config: CleanConfig, codes: Collection[str] = ()) -> Cleaned:
+    """Apply every cleaning step in order.
+
+    Args:
+        text: an ad.
+        config: which steps.
+        codes: what a model will be allowed to answer: sentences that name one of them are orders (`jobtuner.orders`).
+    """
+    plain, was_html, orders = _legible(text, config.orders, codes)
     plain = drop_lines(normalise_space(plain), config.repeated_lines, _boilerplate(tuple(config.boilerplate)))
     masked: dict[str, int] = {}
     if config.personal_data:
@@ -65,16 +72,16 @@ def clean_text(text: str, config: CleanConfig) -> Cleaned:
     return Cleaned(short, masked, was_html, was_cut=short != plain, orders=orders)
 
 
-def legible(text: str) -> tuple[str, int]:
+def legible(text: str, codes: Collection[str] = ()) -> tuple[str, int]:
     """What a person reads of a text: no markup, nothing hidden, no orders to a machine; and how many of these went."""
-    plain, _, orders = _legible(text, orders=True)
+    plain, _, orders = _legible(text, orders=True, codes=codes)
     return normalise_space(plain), orders
 
 
-def _legible(text: str, orders: bool) -> tuple[str, bool, int]:
+def _legible(text: str, orders: bool, codes: Collection[str]) -> tuple[str, bool, int]:
     repaired = repair_encoding(text)
     plain = _without_markup(repaired)
-    kept, count = without_orders(normalise_space(drop_unreadable(plain))) if orders else (plain, 0)
+    kept, count = without_orders(normalise_space(drop_unreadable(plain)), codes) if orders else (plain, 0)
     return kept, plain != repaired, count
 
 

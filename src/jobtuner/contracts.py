@@ -212,7 +212,7 @@ class ExportedModel(Contract):
     model_fingerprint: str
     labels: list[str]
     parity: dict[str, float]
-    """label_agreement in [0, 1] and max_abs_difference of probabilities against base + adapter."""
+    """Against base + adapter: label_agreement in [0, 1], mean_log_difference in nats, max_abs_difference."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,15 @@
 
 Seven rules, each a pattern made of the words in `orders.json` (15 languages and more); a text without any of them is
 handed back as it is. They are made to be precise: an ad that a person wrote for people must not lose a word, so an
-order in wording that nobody has thought of passes. What a model does then is what it has learnt (`data.hostile`).
+order in wording that nobody has thought of passes. For those there is an eighth rule that knows no words: a sentence
+that names a code of the taxonomy goes, since people name occupations and machines name codes. What passes all of them,
+a model has to have learnt to ignore (`data.hostile`).
 """
 
 import json
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Collection, Iterator
 from functools import cache
 from importlib import resources
 from itertools import islice
@@ -31,31 +34,75 @@ _FEW = re.compile(r"(?:\S+\s+){0,6}\s*")
 """Words between the start of a sentence and the order in it that go with it: "please now ignore …"."""
 _CAPITAL = re.compile(r"(?<!\S)[A-ZÀ-ÞА-Я]\S*\s+(?:[^A-ZÀ-ÞА-Я\s]\S*\s+){0,5}$")
 """The same where the order may have been pushed into another sentence: from the nearest capital letter on."""
+_CAPITAL_FAR = re.compile(_CAPITAL.pattern.replace("5", "20"))
+_OTHER_LETTERS = re.compile(r"[\s\"'(\[{*#>_=-]*[\u0370-\u1dff\u2c00-\U0001efff][^A-Za-zÀ-ɏ]*\Z")
+"""Letters of another script, after the last Latin one."""
 _CLOSING = re.compile(r"[\"'”»)\]}]*")
 _TOKENS = r"<\|[\w ]{1,30}\|>(?:\s*(?:system|user|assistant)\b)?|\[/?INST\]|<</?SYS>>"
 _WEAK = re.compile(rf"{_CODE}\s*[.!]?\s*$")
+_HARMLESS = re.compile(
+    r"(?:19|20)\d\d(?!\d)|[\d.]+(?:[ \t]+[A-ZÀ-ÞА-Я]|\s?(?:[€$£¥%]|(?:EUR|Euro|USD|GBP|CHF|DKK|SEK|NOK|PLN|kr)\b))"
+)
+"""A year, a postcode with its town, an amount."""
+_LEAST_LEFT = 20  # characters of an ad
 _LONGEST = 400  # characters of what is cut behind the words that gave an order away
 _LONG_WEAK = 80  # characters: a sentence that ends in a code, beside an order, is its other half
 
 
-def without_orders(text: str) -> tuple[str, int]:
-    """The text without such sentences, and how many places were cut out."""
-    found = find_orders(text)
-    if not found:
-        return text, 0
+def without_orders(text: str, codes: Collection[str] = ()) -> tuple[str, int]:
+    """The text without such sentences, and how many places were cut out.
+
+    Args:
+        text: an ad.
+        codes: what a model may answer. No code is left: where it is no order ("5230 Odense"), it goes alone, uncounted.
+    """
+    found = find_orders(text, codes)
     kept, place = [], 0
     for start, end in found:
         kept.append(text[place:start])
         place = end
     kept.append(text[place:])
-    return " ".join(kept), len(found)
+    rest = " ".join(kept)
+    if codes and _FOUR_DIGITS.search(rest):
+        rest = _rules()["code"].sub(lambda code: "" if _plain(code[0]) in codes else code[0], rest)
+    return rest, len(found)
 
 
-def find_orders(text: str) -> list[tuple[int, int]]:
-    """Start and end of each such passage, in order, none touching another."""
+def find_orders(text: str, codes: Collection[str] = ()) -> list[tuple[int, int]]:
+    """Start and end of each such passage, in order, none touching another.
+
+    Args:
+        text: an ad.
+        codes: what a model may answer: sentences that name one are orders, unless nearly nothing else is left.
+    """
     view = _view(text)
-    spans = [_sentence(view, *span) for span in _matches(view)]
-    return _joined([half for span in _joined(spans) for half in _with_other_half(view, *span)])
+    spans = _joined([_sentence(view, *span) for span in _matches(view)])
+    spans = _joined([half for span in spans for half in _with_other_half(view, *span)])
+    if not codes:
+        return spans
+    named = [(start, end) for start, end in _codes(view) if _plain(view[start:end]) in codes]
+    more = _joined([*spans, *(_around(view, *span) for span in named if not _HARMLESS.match(view, span[0]))])
+    return more if len(view) - sum(end - start for start, end in more) >= _LEAST_LEFT else spans
+
+
+def _plain(code: str) -> str:
+    """In the digits 0 to 9, whatever the script."""
+    return code if code.isascii() else "".join(str(unicodedata.decimal(char, char)) for char in code)
+
+
+def _around(view: str, start: int, end: int) -> tuple[int, int]:
+    """The sentence around a code. Of what stands before it, from the nearest capital letter or change of script on,
+    since it may have been pushed into another sentence."""
+    first = _first(view, start)
+    near = max(first, start - _BEFORE)
+    if (begun := _OTHER_LETTERS.search(view, near, start)) and begun.start() > near:
+        start = begun.start()
+    elif begun := _CAPITAL_FAR.search(view[near:start]):
+        start = near + begun.start()
+    else:
+        start = first if near == first else start
+    ending = _SENTENCE_END.search(view, end, end + _LONG_WEAK)
+    return start, _closed(view, ending.end() if ending else end)
 
 
 def _matches(view: str) -> Iterator[tuple[int, int]]:
@@ -65,12 +112,17 @@ def _matches(view: str) -> Iterator[tuple[int, int]]:
     for name, hints in _hints(latin=not _OTHER_SCRIPT.search(rare_characters(view))).items():
         if any(hint in lowered for hint in hints):
             yield from (found.span() for found in rules[name].finditer(view))
-    digits = _FOUR_DIGITS.search(view)
-    codes = rules["code"].finditer(view, max(0, digits.start() - 3)) if digits else iter(())
-    for code in islice(codes, _MOST_CODES):
-        window = (max(0, code.start() - _BEFORE), code.end() + _AFTER)
+    for start, end in _codes(view):
+        window = (max(0, start - _BEFORE), end + _AFTER)
         for name in ("answer", "decreed"):
             yield from (found.span() for found in rules[name].finditer(view, *window))
+
+
+def _codes(view: str) -> Iterator[tuple[int, int]]:
+    """Places of what has the form of a code, the first ones."""
+    digits = _FOUR_DIGITS.search(view)
+    codes = _rules()["code"].finditer(view, max(0, digits.start() - 3)) if digits else iter(())
+    return (code.span() for code in islice(codes, _MOST_CODES))
 
 
 _LOOK_ALIKE = str.maketrans("аеорсхуіјѕԁһТВМНКАЕОРСХαορν", "aeopcxyijsdhTBMHKAEOPCXaopv")
@@ -143,21 +195,33 @@ def _rules() -> dict[str, re.Pattern[str]]:
 def _sentence(view: str, start: int, end: int) -> tuple[int, int]:
     """The match and its sentence to the end; of what stands before it a few words at most, since an order may have been
     pushed into the middle of another sentence."""
-    first = max((found.end() for found in _SENTENCE_END.finditer(view, max(0, start - 300), start)), default=0)
+    first = _first(view, start)
     if view[start].islower() or view[start].isdigit():  # else it begins a sentence of its own
-        near = max(first, start - 60)
-        if capital := _CAPITAL.search(view[near:start]):
-            start = near + capital.start()
-        elif _FEW.fullmatch(view, first, start):
-            start = first
+        start = _beginning(view, start, first)
     if fragment := _FRAGMENT.search(view, max(first, start - 20), start):
         start = fragment.start()
     while start > first and view[start - 1] in _LEAD:
         start -= 1
     rest = max(start, end - 1)
     ending = _SENTENCE_END.search(view, rest, rest + _LONGEST)
-    last = ending.end() if ending else min(len(view), rest + _LONGEST)
-    return start, _CLOSING.match(view, last).end()  # type: ignore[union-attr]  # it matches nothing, too
+    return start, _closed(view, ending.end() if ending else min(len(view), rest + _LONGEST))
+
+
+def _first(view: str, start: int) -> int:
+    """Where the sentence begins that goes on at `start`."""
+    return max((found.end() for found in _SENTENCE_END.finditer(view, max(0, start - 300), start)), default=0)
+
+
+def _beginning(view: str, start: int, first: int) -> int:
+    """The place of the words that go with what begins at `start`, within the sentence that begins at `first`."""
+    near = max(first, start - 60)
+    if capital := _CAPITAL.search(view[near:start]):
+        return near + capital.start()
+    return first if _FEW.fullmatch(view, first, start) else start
+
+
+def _closed(view: str, last: int) -> int:
+    return _CLOSING.match(view, last).end()  # type: ignore[union-attr]  # it matches nothing, too
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

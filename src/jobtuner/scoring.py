@@ -118,11 +118,11 @@ class LabelPrompts:
         self.taxonomy, self.settings, self.labels = taxonomy, settings, list(settings.labels)
         self.encoder = PromptEncoder(task, tokenizer, settings.max_ad_tokens)
         self.layout = TrieLayout(LabelTrie([self.encoder.answer(label) for label in self.labels], self.labels))
-        self._clean = CleanConfig.model_validate(settings.clean)
+        self._clean, self._codes = CleanConfig.model_validate(settings.clean), frozenset(self.labels)
 
     def prompts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each cleaned text's prompt."""
-        return self.encoder.prompts([clean_text(text, self._clean).text for text in texts])
+        return self.encoder.prompts([clean_text(text, self._clean, self._codes).text for text in texts])
 
 
 class LabelScorer:

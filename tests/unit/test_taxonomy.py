@@ -56,7 +56,6 @@ def test_titles_fall_back_to_english_then_any_then_code() -> None:
     taxonomy = Taxonomy([Occupation("1", {"en": "A", "de": "B"}), Occupation("2", {"de": "C"}), Occupation("7131")])
     assert [taxonomy.title("1", "de"), taxonomy.title("1", "fr"), taxonomy.title("2", "fr")] == ["B", "A", "C"]
     assert taxonomy.title("7131") == "7131"
-    assert taxonomy.title("8") == "Plant and machine operators, and assemblers"
 
 
 def test_version_changes_with_content_and_survives_a_round_trip(tmp_path: Path) -> None:
@@ -191,3 +190,9 @@ def test_candidates_prefer_the_rows_language_then_own_titles() -> None:
     assert taxonomy.candidates("Lead") == ["1", "2"]
     assert taxonomy.resolve("kitchen lead") == taxonomy.resolve("cuisinier", "en") == "2"
     assert taxonomy.candidates("kitchen lead", alternatives=False) == []
+
+
+def test_groups_are_named_for_the_sample_alone() -> None:
+    assert builtin_taxonomy().title("4") == "Clerical support workers"
+    soc = Taxonomy([Occupation("41-2011", {"en": "Cashiers"}), Occupation("43-4051", {"en": "Service clerks"})])
+    assert [soc.title(code) for code in ("4", "43", "41-2011")] == ["4", "43", "Cashiers"]

@@ -19,7 +19,7 @@ def _export(
     kind: Annotated[
         str,
         typer.Option(
-            "--type", help="f16, q8_0; or q2_k, q3_k_m, q4_k_m, q5_k_m, q6_k, made by llama.cpp's llama-quantize."
+            "--type", help="f16, q8_0; or, by llama-quantize or llama-cpp-python, q2_k, q3_k_m, q4_k_m, q5_k_m, q6_k."
         ),
     ] = "f16",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,

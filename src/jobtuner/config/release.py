@@ -100,6 +100,10 @@ class ExportConfig(Section):
     parity_examples: Count = 64
     """Validation prompts on which merged and base + adapter are compared."""
     min_label_agreement: Share = 0.97
+    """Share of the prompts (of tasks in text: of the right answers' tokens) at which both find the same likeliest."""
+    max_log_difference: Annotated[float, Field(gt=0.0)] = 0.1
+    """Mean difference of log-probabilities, in nats: of the label that base + adapter find likeliest, or of the right
+    answers' tokens."""
 
 
 class DeployConfig(Section):

@@ -20,8 +20,8 @@ def chat_parity(trained: TrainedModel, folder: Path, prepared: PreparedData, con
     every token is a question of its own.
 
     Returns:
-        examples, label_agreement (share of the answers' tokens at which both find the same token likeliest) and
-        max_abs_difference (of the probability of a right token).
+        examples, label_agreement (share of the answers' tokens at which both find the same token likeliest),
+        mean_log_difference (nats) and max_abs_difference (of the probability) of the right tokens.
 
     Raises:
         DataError: there are no validation examples.
@@ -37,15 +37,14 @@ def chat_parity(trained: TrainedModel, folder: Path, prepared: PreparedData, con
         bar.advance()
     pairs = list(zip(before, after, strict=True))
     same = [a == b for ours, theirs in pairs for a, b in zip(ours.choices, theirs.choices, strict=True)]
-    apart = [
-        abs(math.exp(a) - math.exp(b))
-        for ours, theirs in pairs
-        for a, b in zip(ours.log_probabilities, theirs.log_probabilities, strict=True)
+    both = [
+        pair for ours, theirs in pairs for pair in zip(ours.log_probabilities, theirs.log_probabilities, strict=True)
     ]
     return {
         "examples": float(len(rows)),
         "label_agreement": sum(same) / len(same),
-        "max_abs_difference": max(apart),
+        "mean_log_difference": sum(abs(a - b) for a, b in both) / len(both),
+        "max_abs_difference": max(abs(math.exp(a) - math.exp(b)) for a, b in both),
     }
 
 

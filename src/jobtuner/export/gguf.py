@@ -5,10 +5,12 @@ rows are permuted. Matrices are stored as asked for, vectors (norms, biases) as 
 into Unicode form NFC, as the tokenizer does: ask it with text that is.
 """
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ __all__ = ["GGUF_TYPES", "K_QUANTS", "export_gguf"]
 GGUF_TYPES = ("f16", "q8_0")
 """Types that are written here."""
 K_QUANTS = ("q2_k", "q3_k_m", "q4_k_m", "q5_k_m", "q6_k")
-"""Types that llama.cpp's own `llama-quantize` makes from an f16 file."""
+"""Types that llama.cpp's own quantiser makes from an f16 file."""
 
 _QUANTIZER = "llama-quantize"
 _Q8_BLOCK = 32  # weights that share a scale: a row must hold a whole number of blocks
@@ -49,7 +51,7 @@ def export_gguf(model: Path, out: Path, kind: str, *, overwrite: bool = False) -
         overwrite: whether a file of that name may be replaced.
 
     Raises:
-        ConfigError: the type is unknown, the file exists, or `llama-quantize` is not to be found.
+        ConfigError: the type is unknown, the file exists, or llama.cpp's quantiser is not to be found.
         ModelError: the folder holds no Qwen2 model, or one with a feature that the format's "qwen2" has not.
         StorageError: the file cannot be written.
     """
@@ -215,22 +217,24 @@ def _converted(name: str, tensor: NDArray[np.float32], kind: "gguf.GGMLQuantizat
     return np.asarray(gguf.quants.quantize(tensor, kind))
 
 
-def _quantizer() -> str:
-    """Path of llama.cpp's quantiser.
+def _quantizer() -> list[str]:
+    """The command that calls llama.cpp's quantiser: the program, or the library of llama-cpp-python.
 
     Raises:
         ConfigError: there is none.
     """
-    found = shutil.which(os.environ.get("LLAMA_QUANTIZE") or _QUANTIZER)
-    if found is None:
-        raise ConfigError(
-            f"K-quants are made by llama.cpp's {_QUANTIZER}, which is not on the PATH. Build llama.cpp, or name the "
-            f"program in LLAMA_QUANTIZE; {' and '.join(GGUF_TYPES)} need nothing."
-        )
-    return found
+    named = os.environ.get("LLAMA_QUANTIZE")
+    if found := shutil.which(named or _QUANTIZER):
+        return [found]
+    if not named and importlib.util.find_spec("llama_cpp"):
+        return [sys.executable, "-m", "jobtuner.export.llama_quantize"]
+    raise ConfigError(
+        f"K-quants are made by llama.cpp's {_QUANTIZER}, which is not on the PATH. Install llama-cpp-python, build "
+        f"llama.cpp, or name the program in LLAMA_QUANTIZE; {' and '.join(GGUF_TYPES)} need nothing."
+    )
 
 
-def _quantize(quantizer: str, path: Path, kind: str) -> None:
+def _quantize(quantizer: list[str], path: Path, kind: str) -> None:
     """Replace an f16 file by what the quantiser makes of it.
 
     Raises:
@@ -238,10 +242,10 @@ def _quantize(quantizer: str, path: Path, kind: str) -> None:
     """
     made = path.with_name(f"{path.name}.{kind}")
     try:
-        done = subprocess.run([quantizer, path, made, kind.upper()], capture_output=True, text=True, check=False)
+        done = subprocess.run([*quantizer, path, made, kind.upper()], capture_output=True, text=True, check=False)
         if done.returncode != 0 or not made.exists():
             lines = "\n".join((done.stderr + done.stdout).splitlines()[-5:])
-            raise ModelError(f"{quantizer} ended with code {done.returncode}:\n{lines}")
+            raise ModelError(f"{' '.join(quantizer)} ended with code {done.returncode}:\n{lines}")
         made.replace(path)
     finally:
         made.unlink(missing_ok=True)

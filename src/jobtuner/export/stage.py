@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jobtuner.cascade import BASELINE_FOLDER
-from jobtuner.config import Config
+from jobtuner.config import Config, ExportConfig
 from jobtuner.contracts import PARITY_FILE, EvalReport, ExportedModel, PreparedData, TrainedModel
 from jobtuner.drift_reference.build import reference_of_run
 from jobtuner.drift_reference.files import FOLDER
@@ -31,7 +31,8 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
     """Merge, write and compare.
 
     Raises:
-        ModelError: the merged model answers otherwise than base and adapter on too many validation prompts.
+        ModelError: the merged model answers otherwise than base and adapter on too many validation prompts, or with
+            other probabilities.
     """
     prepared, trained = PreparedData.load(inputs["prepare"]), TrainedModel.load(inputs["train"])
     report = EvalReport.load(inputs["evaluate"])
@@ -60,13 +61,7 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
         of_what = "labels"
         write_jsonl(out_dir / PARITY_FILE, answers)
     (out_dir / "parity.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    if found["label_agreement"] < config.export.min_label_agreement:
-        raise ModelError(
-            f"The merged model agrees with base + adapter on {found['label_agreement']:.1%} of {of_what}, "
-            f"{found['examples']:.0f} validation prompts; export.min_label_agreement asks for "
-            f"{config.export.min_label_agreement:.1%}. "
-            "Try export.dtype float32."
-        )
+    _judge(found, of_what, config.export)
     exported = ExportedModel(
         folder=out_dir,
         fingerprint=_fingerprint(folder),
@@ -77,6 +72,21 @@ def run(config: Config, inputs: Mapping[str, Path], out_dir: Path) -> ExportedMo
     if config.task not in CHAT_TASKS:
         _write_watch_reference(prepared, report, folder)  # after the fingerprint: it holds the time of its making
     return exported.save()
+
+
+def _judge(found: Mapping[str, float], of_what: str, limits: ExportConfig) -> None:
+    asked = f"{found['examples']:.0f} validation prompts"
+    if found["label_agreement"] < limits.min_label_agreement:
+        raise ModelError(
+            f"The merged model agrees with base + adapter on {found['label_agreement']:.1%} of {of_what}, {asked}; "
+            f"export.min_label_agreement asks for {limits.min_label_agreement:.1%}. Try export.dtype float32."
+        )
+    if found["mean_log_difference"] > limits.max_log_difference:
+        raise ModelError(
+            f"The merged model's log-probabilities differ from those of base + adapter by "
+            f"{found['mean_log_difference']:.3g} nats on average, {asked}; export.max_log_difference allows "
+            f"{limits.max_log_difference:g}. Try export.dtype float32."
+        )
 
 
 def _write_watch_reference(prepared: PreparedData, report: EvalReport, folder: Path) -> None:
@@ -107,8 +117,9 @@ def parity(
     """Agreement of the merged model with base + adapter on the first validation prompts by id.
 
     Returns:
-        examples, label_agreement in [0, 1], and max_abs_difference of the calibrated probabilities; and a row a prompt:
-        id, text, language, label, and what the merged model answered: a served copy of it must answer the same.
+        examples, label_agreement in [0, 1], mean_log_difference (nats, of the label that base + adapter find likeliest)
+        and max_abs_difference of the calibrated probabilities; and a row a prompt: id, text, language, label, and what
+        the merged model answered: a served copy of it must answer the same.
     """
     rows = [Example.from_json(row) for row in read_jsonl(prepared.folder / "validation.jsonl")]
     asked = sorted(rows, key=lambda item: item.id)[: config.export.parity_examples]
@@ -122,9 +133,11 @@ def parity(
         write_known_answers(merged, folder)
         bar.advance()
     before -= np.log(np.exp(before).sum(axis=1, keepdims=True))
+    rows_of, best = np.arange(len(texts)), before.argmax(axis=1)
     found = {
         "examples": float(len(texts)),
-        "label_agreement": float((before.argmax(axis=1) == after.argmax(axis=1)).mean()),
+        "label_agreement": float((best == after.argmax(axis=1)).mean()),
+        "mean_log_difference": float(np.abs(before[rows_of, best] - after[rows_of, best]).mean()),
         "max_abs_difference": float(np.abs(np.exp(before) - np.exp(after)).max()),
     }
     answers = [merged.labels[column] for column in after.argmax(axis=1)]

@@ -10,7 +10,7 @@ from jobtuner.contracts import PreparedData
 from jobtuner.errors import DataError
 from jobtuner.prepare.card import write_card
 from jobtuner.prepare.card_facts import CardFacts, Cluster, Pair, SplitFacts
-from jobtuner.prepare.hostile import with_foreign_text
+from jobtuner.prepare.hostile import ForeignText
 from jobtuner.prepare.leakage import Leakage, Neighbour, check_leakage, find_leakage
 from jobtuner.prepare.merge import Decisions, MergedRows
 from jobtuner.prepare.sources import Rejected
@@ -25,6 +25,7 @@ __all__ = ["publish"]
 _TOP_REASONS = 5
 _SHOWN = 10  # clusters and pairs in the card
 _SHOWN_CHARS = 60  # of a text in the card
+_WORDS_FROM = 1000  # ads, for foreign text
 _BLOCK = 1 << 20
 
 _Splits = Mapping[str, Sequence[int]]
@@ -232,17 +233,25 @@ def _tokens(kept: _Kept, splits: _Splits, config: Config, taxonomy: Taxonomy) ->
 def _write(
     kept: _Kept, splits: _Splits, rejected: Sequence[Rejected], decisions: Decisions, out_dir: Path, config: Config
 ) -> None:
-    share, labels = config.data.hostile, sorted({kept.labels[place] for place in splits["train"]})
+    foreign = _foreign_text(kept, splits["train"], config)
     with track("Writing splits", total=len(kept.places)) as bar:
         for name in SPLITS:
             rows = kept.examples(splits[name], bar.advance)
-            if name == "train" and share:
-                rows = (with_foreign_text(row, labels, share, config.seed) for row in rows)
+            if name == "train" and foreign is not None:
+                rows = map(foreign.put_into, rows)
             write_jsonl(out_dir / f"{name}.jsonl", rows)
     write_jsonl(out_dir / "rejected.jsonl", (row.to_row() for row in rejected))
     ids = kept.rows.ids
     pairs = sorted((ids[row], ids[stays]) for row, stays in decisions.duplicate_of.items())
     write_jsonl(out_dir / "duplicates.jsonl", ({"id": row, "kept": stays} for row, stays in pairs))
+
+
+def _foreign_text(kept: _Kept, train: Sequence[int], config: Config) -> ForeignText | None:
+    if not config.data.hostile:
+        return None
+    some = train[:: -(-len(train) // _WORDS_FROM)]  # every third, say: the places are ordered by label and language
+    labels = sorted({kept.labels[place] for place in train})
+    return ForeignText(labels, (kept.rows.text(place) for place in some), config.data.hostile, config.seed)
 
 
 def _fingerprint(out_dir: Path, taxonomy_version: str) -> str:

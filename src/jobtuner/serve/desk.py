@@ -82,6 +82,7 @@ class Desk:
     ) -> None:
         self._classifier, self._scorer, self._metrics, self._audience = classifier, scorer, metrics, audience
         self._seconds, self._cascade, self._cheap = seconds, cascade, cheap
+        self._codes = frozenset(classifier.labels)
 
     async def answer(self, question: Question) -> list[OccupationResult]:
         """One result an ad, in their order.
@@ -94,7 +95,7 @@ class Desk:
         """
         try:
             async with asyncio.timeout(self._seconds):
-                read = await asyncio.to_thread(lambda: [legible(ad.text) for ad in question.ads])
+                read = await asyncio.to_thread(lambda: [legible(ad.text, self._codes) for ad in question.ads])
                 scored = await self._scored(question.ads, [text for text, _ in read])
         except (BusyError, TimeoutError):
             raise

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -183,10 +183,13 @@ class Taxonomy:
         return frozenset(self.labels)
 
     def title(self, code: str, language: str = "en") -> str:
-        """Title of a code in a language, falling back as `Occupation.title` does; ISCO-08's major groups are known."""
+        """Title of a code in a language, falling back as `Occupation.title` does; the code where there is none.
+
+        The major groups of the built-in sample are known. Of other taxonomies they are not: SOC's 4 is no clerk.
+        """
         if code in self.occupations:
             return self.occupations[code].title(language)
-        return MAJOR_GROUPS.get(code, code)
+        return MAJOR_GROUPS.get(code, code) if self._label_set <= _sample() else code
 
     def lines(self) -> Iterator[str]:
         """The taxonomy as text, one line a code and language: "2221 Registered nurses"."""
@@ -220,8 +223,15 @@ class Taxonomy:
             raise TaxonomyError(f"The taxonomy {path} is not readable: {error}.") from error
 
 
+@cache
+def _sample() -> frozenset[str]:
+    """Codes of the built-in sample."""
+    folder = resources.files("jobtuner.prepare") / "templates" / "occupations"
+    return frozenset(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+
+
 def builtin_taxonomy() -> Taxonomy:
     """The sample of ISCO-08 unit groups for which JobTuner can generate ads."""
     folder = resources.files("jobtuner.prepare") / "templates" / "occupations"
-    rows = [json.loads(entry.read_text(encoding="utf-8")) for entry in folder.iterdir() if entry.name.endswith(".json")]
+    rows = [json.loads((folder / f"{code}.json").read_text(encoding="utf-8")) for code in sorted(_sample())]
     return Taxonomy([Occupation(code=row["code"], titles=row["title"]) for row in rows])

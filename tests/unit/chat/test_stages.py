@@ -50,16 +50,28 @@ def test_the_merged_model_agrees_and_stands_alone(released: tuple[Made, EvalRepo
     _, _, exported = released
     assert exported.parity["label_agreement"] == 1.0
     assert 0 < exported.parity["max_abs_difference"] < 1e-3  # float32, other sums
+    assert 0 < exported.parity["mean_log_difference"] < 1e-3
     assert not (exported.folder / "model" / "taxonomy.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [
+        ({"label_agreement": 0.5}, r"50\.0% of the answers' tokens, 3 validation prompts"),
+        ({"mean_log_difference": 0.25}, r"0\.25 nats on average, 3 validation prompts; .* allows 0\.1"),
+    ],
+)
 def test_parity_that_is_lost_stops_the_export(
-    released: tuple[Made, EvalReport, ExportedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    released: tuple[Made, EvalReport, ExportedModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lost: dict[str, float],
+    told: str,
 ) -> None:
     made, _, _ = released
-    lost = {"examples": 3.0, "label_agreement": 0.5, "max_abs_difference": 0.5}
-    monkeypatch.setattr("jobtuner.export.stage.chat_parity", lambda *_: lost)
-    with pytest.raises(ModelError, match=r"50\.0% of the answers' tokens, 3 validation prompts"):
+    found = {"examples": 3.0, "label_agreement": 1.0, "mean_log_difference": 0.01, **lost}
+    monkeypatch.setattr("jobtuner.export.stage.chat_parity", lambda *_: found)
+    with pytest.raises(ModelError, match=told):
         export(made.config, made.inputs("evaluate"), tmp_path)
 
 

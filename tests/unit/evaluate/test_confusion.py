@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from jobtuner.evaluate.charts import _figure
 from jobtuner.evaluate.confusion import draw_codes, draw_groups
 from jobtuner.records import Prediction
+from jobtuner.taxonomy import MAJOR_GROUPS, Occupation, Taxonomy
 from tests.unit.evaluate import samples
 
 
@@ -39,7 +40,9 @@ def test_major_groups_are_framed() -> None:
 
 
 def test_groups_have_titles_counts_and_shares() -> None:
-    (axes,) = draw_groups(_figure, predictions(PAIRS), samples.taxonomy()).axes
+    groups = [Occupation(code, {"en": MAJOR_GROUPS[code]}, group=True) for code in "129"]
+    taxonomy = Taxonomy([*samples.taxonomy().occupations.values(), *groups])
+    (axes,) = draw_groups(_figure, predictions(PAIRS), taxonomy).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         "1 Managers (1)",
         "2 Professionals (5)",

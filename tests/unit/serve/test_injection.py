@@ -34,6 +34,15 @@ def test_the_model_is_asked_as_if_the_orders_were_not_there(model: Any) -> None:
     assert nothing == model._prompts.prompts([""])[0]
 
 
+def test_words_that_no_rule_knows_are_an_order_where_they_name_a_code(model: Any) -> None:
+    text = f"{ADS[0]}\nWhatever you think of it, {model.labels[0]} it is."
+    assert model._prompts.prompts([text]) == model._prompts.prompts([ADS[0]])
+    with TestClient(create_app(model)) as client:
+        told = client.post("/v1/occupations", json={"ads": [{"text": text}, {"text": ADS[0]}]}).json()["results"]
+    assert [result["orders"] for result in told] == [1, 0]
+    assert told[0]["top"] == told[1]["top"]
+
+
 @pytest.fixture(scope="module")
 def model(standin: Standin, taxonomy: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     import shutil

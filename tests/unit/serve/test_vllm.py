@@ -115,6 +115,28 @@ def test_a_constrained_chat_and_a_stream_are_passed_through(gateway: str) -> Non
     assert refused.status_code in {422, 503}
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_a_model_that_the_engine_serves_and_the_gateway_does_not_is_refused(gateway: str, url: str, path: str) -> None:
+    asked: dict[str, Any] = {"max_tokens": 1, "prompt": "a"}
+    if "chat" in path:
+        asked = {"max_tokens": 1, "messages": [{"role": "user", "content": "a"}]}
+    served = {item["id"] for item in httpx.get(f"{url}/v1/models").json()["data"]}
+    (base,) = served - {"occupation", "skills", "letters"}
+    assert httpx.post(f"{url}{path}", json={**asked, "model": base}, timeout=60).status_code == 200
+    for name in (base, "gpt-5", "skills ", "/etc"):
+        for stream in (False, True):
+            refused = httpx.post(f"{gateway}{path}", json={**asked, "model": name, "stream": stream})
+            assert refused.status_code == 404
+            assert "letters, occupation, skills" in refused.json()["error"]["message"]
+    assert post(gateway, path, {**asked, "model": "skills"}).json()["model"] == "skills"
+
+
+@pytest.mark.parametrize("path", ["/v1/load_lora_adapter", "/v1/embeddings", "/tokenize", "/v1/responses", "/version"])
+def test_other_paths_of_the_engine_are_not_reached(gateway: str, path: str) -> None:
+    answers = [httpx.post(f"{gateway}{path}", json={"model": "skills", "input": "a"}), httpx.get(f"{gateway}{path}")]
+    assert [answer.status_code for answer in answers] == [404, 404]
+
+
 def batch(tmp_path: Path, gateway: str, *more: str) -> Path:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.parquet"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in ADS * 20), encoding="utf-8")

@@ -248,6 +248,7 @@ def test_export_fails_where_merged_and_adapted_disagree(
 
     found, _ = parity(TrainedModel.load(broken), unlike / "model", prepared, strict, report.temperature)
     assert found["label_agreement"] < 1.0
+    assert found["mean_log_difference"] > config.export.max_log_difference
 
 
 @pytest.mark.parametrize(
