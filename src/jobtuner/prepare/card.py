@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobtuner.personal_data import KINDS
 from jobtuner.prepare.card_charts import CHARTS, draw_charts
-from jobtuner.prepare.card_facts import CardFacts, Cleaning, SplitFacts
+from jobtuner.prepare.card_facts import CardFacts, Cleaning, SplitFacts, cleaned_rows
 from jobtuner.prepare.split import SPLITS
 from jobtuner.prepare.tokens import TokenLengths, quantiles
 from jobtuner.taxonomy import Taxonomy
@@ -177,12 +176,11 @@ def _rejects(facts: CardFacts) -> _Section:
 
 def _cleaning(cleaning: Cleaning) -> _Section:
     rows: list[tuple[str, int]] = [
-        ("rows with HTML", cleaning.html),
-        ("rows cut to the longest length", cleaning.cut),
+        *cleaned_rows(cleaning),
         ("labels that got leading zeros back", cleaning.padded_labels),
-        ("rows with personal data", cleaning.rows_masked),
+        ("rows whose language was told from the text", cleaning.told),
+        ("training rows that got a foreign sentence (data.hostile)", cleaning.foreign),
     ]
-    rows += [(f"places replaced by [{name}]", cleaning.masked[name]) for name in (*KINDS, "NAME")]
     return _Section("Cleaning and personal data", "", [_Table(("what", "number"), rows)], "card_personal_data.png")
 
 

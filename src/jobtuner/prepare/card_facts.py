@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from jobtuner.clean import Cleaned
+from jobtuner.personal_data import KINDS
 from jobtuner.prepare.leakage import Leakage
 from jobtuner.prepare.sources import Rejected
 from jobtuner.prepare.tokens import TokenLengths
 from jobtuner.taxonomy import Taxonomy
 
-__all__ = ["CardFacts", "Cleaning", "Cluster", "Pair", "SplitFacts"]
+__all__ = ["CardFacts", "Cleaning", "Cluster", "Pair", "SplitFacts", "cleaned_rows"]
 
 
 @dataclass(slots=True)
@@ -22,6 +24,38 @@ class Cleaning:
     html: int = 0
     cut: int = 0
     padded_labels: int = 0
+    repaired: int = 0
+    lines: int = 0
+    """Rows that lost repeated lines or boilerplate."""
+    told: int = 0
+    """Rows whose language was told from the text."""
+    orders: int = 0
+    """Passages left out that spoke to the machine."""
+    foreign: int = 0
+    """Training rows that got a foreign sentence (data.hostile)."""
+
+    def add(self, text: Cleaned) -> None:
+        """Count one text."""
+        self.masked.update(text.masked)
+        self.rows_masked += bool(text.masked)
+        self.html += text.was_html
+        self.cut += text.was_cut
+        self.repaired += text.was_repaired
+        self.lines += text.lost_lines
+        self.orders += text.orders
+
+
+def cleaned_rows(cleaning: Cleaning) -> list[tuple[str, int]]:
+    """What cleaning did to texts, in the words and the order of the card."""
+    return [
+        ("rows whose characters were repaired", cleaning.repaired),
+        ("rows with HTML", cleaning.html),
+        ("passages left out that spoke to the machine", cleaning.orders),
+        ("rows that lost repeated lines or boilerplate", cleaning.lines),
+        ("rows cut to the longest length", cleaning.cut),
+        ("rows with personal data", cleaning.rows_masked),
+        *((f"places replaced by [{name}]", cleaning.masked[name]) for name in (*KINDS, "NAME")),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

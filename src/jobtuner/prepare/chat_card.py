@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from jobtuner.personal_data import KINDS
-from jobtuner.prepare.card_facts import Cleaning
+from jobtuner.prepare.card_facts import Cleaning, cleaned_rows
 from jobtuner.prepare.sources import Rejected
 from jobtuner.prepare.split import SPLITS
 from jobtuner.records import ChatExample
@@ -106,13 +105,7 @@ def _rejects(rejected: Sequence[Rejected]) -> str:
 
 
 def _cleaning(cleaning: Cleaning) -> str:
-    rows: list[tuple[str, int]] = [
-        ("rows with HTML", cleaning.html),
-        ("rows cut to the longest length", cleaning.cut),
-        ("rows with personal data", cleaning.rows_masked),
-    ]
-    rows += [(f"places replaced by [{name}]", cleaning.masked[name]) for name in KINDS]
-    return "## Cleaning and personal data\n\n" + _table(("what", "number"), rows)
+    return "## Cleaning and personal data\n\n" + _table(("what", "number"), cleaned_rows(cleaning))
 
 
 def _clusters(splits: Mapping[str, Sequence[ChatExample]]) -> str:

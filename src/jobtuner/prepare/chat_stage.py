@@ -132,10 +132,7 @@ def _clean(rows: Sequence[ChatRow | Rejected], config: Config, told: _Told) -> I
             if isinstance(example, Rejected):
                 told.rejected.append(example)
                 continue
-            told.cleaning.masked.update(result.masked)
-            told.cleaning.rows_masked += bool(result.masked)
-            told.cleaning.html += result.was_html
-            told.cleaning.cut += result.was_cut
+            told.cleaning.add(result)
             yield example
 
 

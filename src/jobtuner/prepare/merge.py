@@ -4,6 +4,7 @@ What is decided depends on the rows and their numbers alone: not on how they wer
 """
 
 import json
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from jobtuner.progress import track
 from jobtuner.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
-    from pyarrow import Table
+    from pyarrow import ChunkedArray, Table
 
 __all__ = ["Decisions", "MergedRows", "decide"]
 
@@ -46,6 +47,7 @@ class MergedRows:
         self._order: NDArray[np.int64] = np.argsort(table.column("number").to_numpy(), kind="stable")
         self._table = table
         self._texts = table.column("text")
+        self._pages = _Pages(self._texts)
         self._columns: dict[str, list[str]] = {}
 
     def __len__(self) -> int:
@@ -53,7 +55,7 @@ class MergedRows:
 
     def text(self, place: int) -> str:
         """The text of a row; of a rejected one its beginning."""
-        return str(self._texts[int(self._order[place])].as_py())
+        return self._pages[int(self._order[place])]
 
     def column(self, name: str) -> list[str]:
         """A column with one object a distinct value: 8 bytes a row where values repeat."""
@@ -106,7 +108,7 @@ class MergedRows:
         import pyarrow.compute as pc
 
         found = Cleaning()
-        for name in ("html", "cut", "padded"):
+        for name in ("html", "cut", "padded", "repaired", "lines", "told", "orders"):
             setattr(found, "padded_labels" if name == "padded" else name, pc.sum(self._table.column(name)).as_py() or 0)
         for counted in self._table.column("masked").value_counts().to_pylist():
             if counted["values"]:
@@ -114,6 +116,24 @@ class MergedRows:
                 for kind, places in json.loads(counted["values"]).items():
                     found.masked[kind] += places * counted["counts"]
         return found
+
+
+class _Pages:
+    """The texts of a column, read from its buffers: a third of the time that Arrow takes for one value."""
+
+    def __init__(self, column: "ChunkedArray") -> None:
+        chunks = [chunk for chunk in column.chunks if len(chunk)]
+        self._starts = np.cumsum([0, *map(len, chunks)]).tolist()
+        self._chunks = []  # of each its offsets and its characters
+        for chunk in chunks:
+            _, offsets, data = chunk.buffers()
+            self._chunks.append((memoryview(offsets).cast("q")[chunk.offset :], memoryview(data or b"")))
+
+    def __getitem__(self, row: int) -> str:
+        chunk = bisect_right(self._starts, row) - 1
+        offsets, data = self._chunks[chunk]
+        at = row - self._starts[chunk]
+        return str(data[offsets[at] : offsets[at + 1]], "utf-8")
 
 
 @dataclass(frozen=True, slots=True)

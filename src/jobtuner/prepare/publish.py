@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jobtuner.config import Config
@@ -54,7 +55,7 @@ def publish(
     _check_coverage(labels, taxonomy, config)
     leakage = _leakage(rows, splits, config)
     check_leakage(leakage, config.split.leakage, rows.ids)
-    _write(kept, splits, rejected, decisions, out_dir, config)
+    foreign = _write(kept, splits, rejected, decisions, out_dir, config)
     taxonomy.save(out_dir / "taxonomy.json")
     facts = CardFacts(
         source=source,
@@ -62,7 +63,7 @@ def publish(
         splits={name: kept.facts(splits[name]) for name in SPLITS},
         rejected=Counter(row.kind for row in rejected),
         first_rejected={row.kind: row for row in reversed(rejected)},
-        cleaning=rows.cleaning(),
+        cleaning=replace(rows.cleaning(), foreign=foreign),
         taxonomy=taxonomy,
         cluster_sizes=Counter(Counter(decisions.clusters).values()),
         largest=kept.largest_clusters(splits),
@@ -231,18 +232,29 @@ def _tokens(kept: _Kept, splits: _Splits, config: Config, taxonomy: Taxonomy) ->
 
 def _write(
     kept: _Kept, splits: _Splits, rejected: Sequence[Rejected], decisions: Decisions, out_dir: Path, config: Config
-) -> None:
+) -> int:
+    """Write the rows; return how many of training got a foreign sentence."""
     share, labels = config.data.hostile, sorted({kept.labels[place] for place in splits["train"]})
+    foreign = 0
+
+    def with_foreign(rows: Iterator[Example]) -> Iterator[Example]:
+        nonlocal foreign
+        for row in rows:
+            changed = with_foreign_text(row, labels, share, config.seed)
+            foreign += changed is not row
+            yield changed
+
     with track("Writing splits", total=len(kept.places)) as bar:
         for name in SPLITS:
             rows = kept.examples(splits[name], bar.advance)
             if name == "train" and share:
-                rows = (with_foreign_text(row, labels, share, config.seed) for row in rows)
+                rows = with_foreign(rows)
             write_jsonl(out_dir / f"{name}.jsonl", rows)
     write_jsonl(out_dir / "rejected.jsonl", (row.to_row() for row in rejected))
     ids = kept.rows.ids
     pairs = sorted((ids[row], ids[stays]) for row, stays in decisions.duplicate_of.items())
     write_jsonl(out_dir / "duplicates.jsonl", ({"id": row, "kept": stays} for row, stays in pairs))
+    return foreign
 
 
 def _fingerprint(out_dir: Path, taxonomy_version: str) -> str:

@@ -95,6 +95,7 @@ def test_spans_follow_the_text_through_cleaning(tmp_path: Path) -> None:
     found = {row.text: row.answer for rows in _examples(prepared).values() for row in rows}
     assert found.get("Cook: sauces", found.get("COOK: sauces")) == '["sauces"]'
     assert all("<p>" not in text for text in found)
+    assert "| rows with HTML | 8 |" in (out / "card.md").read_text(encoding="utf-8")
 
 
 def test_groups_never_cross_a_split(tmp_path: Path) -> None:
