@@ -24,7 +24,6 @@ from jobtuner.prepare.split import SPLITS, Row, assign
 from jobtuner.prepare.synthesize import generated_count
 from jobtuner.progress import track
 from jobtuner.records import ChatExample, write_jsonl
-from jobtuner.storage import fetch
 from jobtuner.tasks import Applicant, SkillsTask
 
 __all__ = ["run_chat"]
@@ -104,7 +103,7 @@ def _read(config: Config, downloads: Path) -> Iterator[ChatRow | Rejected]:
         rows: Iterator[ChatRow | Rejected] = generate_chats(config)
     else:
         label, total = "Reading rows", None
-        rows = read_chat_rows(fetch(data.input, downloads), config)
+        rows = read_chat_rows(data.input, downloads, config)
     seen: set[str] = set()
     with track(label, total=min(total, data.max_rows or total) if total else data.max_rows) as bar:
         for row in itertools.islice(rows, data.max_rows):

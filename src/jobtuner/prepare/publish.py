@@ -111,6 +111,8 @@ class _Kept:
 
     def _accepted(self, place: int) -> list[str]:
         """The other right codes of a row: its own, then those of rows with the same text."""
+        if not self.accepted[place] and place not in self.others:
+            return []
         codes = [code for code in self.accepted[place].split("|") if code]
         return [code for code in dict.fromkeys([*codes, *self.others.get(place, ())]) if code != self.labels[place]]
 
