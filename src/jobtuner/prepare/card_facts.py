@@ -11,7 +11,7 @@ from jobtuner.prepare.sources import Rejected
 from jobtuner.prepare.tokens import TokenLengths
 from jobtuner.taxonomy import Taxonomy
 
-__all__ = ["CardFacts", "Cleaning", "Cluster", "Pair", "SplitFacts", "cleaned_rows"]
+__all__ = ["CardFacts", "ChartFacts", "Cleaning", "Cluster", "Pair", "SplitFacts", "cleaned_rows"]
 
 
 @dataclass(slots=True)
@@ -89,22 +89,28 @@ class Pair:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CardFacts:
-    """All that the card tells."""
+class ChartFacts:
+    """What the pictures of every card show."""
 
-    source: str
-    """"generated", or the input URI."""
     counts: Mapping[str, int]
     """As in `contracts.PreparedData`."""
     splits: Mapping[str, SplitFacts]
+    cleaning: Cleaning
+    cluster_sizes: Counter[int]
+    """Rows in a cluster to the number of such clusters."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CardFacts(ChartFacts):
+    """All that the card of labelled ads tells."""
+
+    source: str
+    """"generated", or the input URI."""
     rejected: Counter[str]
     """Rows by kind of the reason."""
     first_rejected: Mapping[str, Rejected]
     """The first row of each kind."""
-    cleaning: Cleaning
     taxonomy: Taxonomy
-    cluster_sizes: Counter[int]
-    """Rows in a cluster to the number of such clusters."""
     largest: Sequence[Cluster]
     near_duplicates: float
     """Similarity from which rows are in one cluster."""

@@ -14,7 +14,7 @@ from jobtuner.contracts import PreparedData
 from jobtuner.errors import DataError
 from jobtuner.letters import VARIANTS, known_language, write_letter
 from jobtuner.prepare.card_facts import Cleaning
-from jobtuner.prepare.chat_card import render_chat_card
+from jobtuner.prepare.chat_card import write_chat_card
 from jobtuner.prepare.chat_generate import generate_chats
 from jobtuner.prepare.chat_rows import ChatRow, read_chat_rows, spans_of
 from jobtuner.prepare.deduplicate import assign_clusters, find_exact, text_key
@@ -49,8 +49,8 @@ def run_chat(config: Config, out_dir: Path) -> PreparedData:
 
     Args:
         config: the sections data, chat, clean, deduplicate and split, and the seed.
-        out_dir: gets train, validation and test.jsonl (`records.ChatExample`), rejected.jsonl, duplicates.jsonl and
-            card.md.
+        out_dir: gets train, validation and test.jsonl (`records.ChatExample`), rejected.jsonl, duplicates.jsonl, and
+            the data card with its pictures.
 
     Raises:
         DataError: the input cannot be read, more than data.max_rejected of it is unusable, or a split stays empty.
@@ -74,16 +74,16 @@ def run_chat(config: Config, out_dir: Path) -> PreparedData:
     write_jsonl(out_dir / "rejected.jsonl", (row.to_row() for row in told.rejected))
     write_jsonl(out_dir / "duplicates.jsonl", ({"id": row, "kept": kept} for row, kept in sorted(duplicate_of.items())))
     source = config.data.input or _GENERATED
-    card = render_chat_card(
+    write_chat_card(
+        out_dir,
         task=config.task,
         source=source,
         counts=counts,
         splits=splits,
         rejected=told.rejected,
-        cleaning=told.cleaning,
+        changed=told.cleaning,
         lost=told.lost,
     )
-    (out_dir / "card.md").write_text(card, encoding="utf-8")
     return PreparedData(
         folder=out_dir,
         fingerprint=_fingerprint(out_dir),

@@ -27,9 +27,7 @@ def _examples(prepared: PreparedData) -> dict[str, list[ChatExample]]:
 
 @pytest.mark.parametrize("task", ["skills", "cover_letter", "instruct"])
 def test_generated_data_is_whole_and_leak_free(task: str, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-    prepared = run(_config(task), {}, tmp_path / "a")
+    prepared = run(_config(task), {}, tmp_path)
     splits = _examples(prepared)
     counts = prepared.counts
     assert counts["read"] == 96 == sum(value for key, value in counts.items() if key != "read")
@@ -37,9 +35,15 @@ def test_generated_data_is_whole_and_leak_free(task: str, tmp_path: Path) -> Non
     clusters = [{row.cluster for row in rows} for rows in splits.values()]
     assert not clusters[0] & clusters[1] and not clusters[0] & clusters[2] and not clusters[1] & clusters[2]
     assert all(row.answer for rows in splits.values() for row in rows)
-    assert prepared.fingerprint == run(_config(task), {}, tmp_path / "b").fingerprint
-    assert prepared.fingerprint != run(_config(task, seed=3), {}, tmp_path / "b").fingerprint
     assert f"Task: {task}." in (prepared.folder / "card.md").read_text(encoding="utf-8")
+    page = (prepared.folder / "card.html").read_text(encoding="utf-8")
+    assert f"Task: {task}." in page and page.count("data:image/png;base64,") == 5
+
+
+def test_runs_are_repeatable_and_the_seed_counts(tmp_path: Path) -> None:
+    first = run(_config("skills"), {}, tmp_path)
+    assert first.fingerprint == run(_config("skills"), {}, tmp_path).fingerprint
+    assert first.fingerprint != run(_config("skills", seed=3), {}, tmp_path).fingerprint
 
 
 def test_generated_skills_are_the_annotated_places(tmp_path: Path) -> None:
