@@ -6,15 +6,13 @@ from pathlib import Path
 
 from jobtuner.prepare.card_facts import CardFacts, SplitFacts
 from jobtuner.prepare.card_page import Section, Table, render_markdown, write_page
-from jobtuner.prepare.card_parts import balance, cleaning, clusters_text, languages, rejects
+from jobtuner.prepare.card_parts import balance, cleaning, clusters_text, languages, leakage, rejects
 from jobtuner.prepare.split import SPLITS
 from jobtuner.prepare.tokens import TokenLengths, quantiles
 from jobtuner.taxonomy import Taxonomy
 
-__all__ = ["LEVELS", "render_card", "write_card"]
+__all__ = ["render_card", "write_card"]
 
-LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.3)
-"""Similarities at which the shares of test rows are told."""
 _SHOWN = 10  # entries of an open-ended list
 
 
@@ -47,7 +45,7 @@ def _sections(facts: CardFacts) -> list[Section]:
             ("training rows that got a foreign sentence (data.hostile)", facts.cleaning.foreign),
         ),
         _clusters(facts),
-        _leakage(facts),
+        leakage(facts),
     ]
 
 
@@ -98,19 +96,3 @@ def _clusters(facts: CardFacts) -> Section:
     rows = [(cluster.name, cluster.rows, cluster.text) for cluster in facts.largest]
     table = Table(("cluster", "rows", "one text"), rows, "The largest:")
     return Section("Near-duplicates", text, [table], "card_clusters.png")
-
-
-def _leakage(facts: CardFacts) -> Section:
-    found, title = facts.leakage, "Nearest training rows"
-    if not found.neighbours:
-        return Section(title, "Not looked for (split.leakage.sample).")
-    text = (
-        f"For {len(found.neighbours):,} of {found.test_rows:,} test rows, the similarity of the nearest training row."
-    )
-    shares = [(f"{low:.1f} or more", f"{found.share(low):.1%}") for low in LEVELS]
-    pairs = [(f"{pair.similarity:.2f}", pair.test, pair.train) for pair in facts.nearest]
-    tables = [
-        Table(("similarity", "share of the rows"), shares),
-        Table(("similarity", "test", "training"), pairs, "The most similar pairs:"),
-    ]
-    return Section(title, text, tables, "card_leakage.png")

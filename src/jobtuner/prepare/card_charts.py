@@ -25,7 +25,7 @@ CHARTS = {
     "card_clusters.png": "Clusters by the number of their rows, on a logarithmic scale",
     "card_leakage.png": "Similarity of test rows to their nearest training row",
 }
-"""File name to description. Labels and leakage are drawn of labelled ads, tokens where they were counted."""
+"""File name to description. Labels are drawn of labelled ads, tokens where they were counted."""
 
 _COLOURS = {"train": "#0072B2", "validation": "#56B4E9", "test": "#E69F00"}
 _GREY, _RED = "#999999", "#D55E00"
@@ -118,7 +118,7 @@ def _clusters(axes: "Axes", facts: ChartFacts) -> None:
     axes.set(yscale="log", xlabel="rows in the cluster", ylabel="clusters")
 
 
-def _leakage(axes: "Axes", facts: CardFacts) -> None:
+def _leakage(axes: "Axes", facts: ChartFacts) -> None:
     values = [pair.similarity for pair in facts.leakage.neighbours]
     axes.hist(values, bins=_BINS, range=(0.0, 1.0), color=_COLOURS["test"])
     axes.axvline(facts.near_duplicates, color=_RED, linestyle="--", linewidth=1, label="near-duplicates")
@@ -132,5 +132,6 @@ _COMMON = {
     "card_lengths.png": _lengths,
     "card_personal_data.png": _personal_data,
     "card_clusters.png": _clusters,
+    "card_leakage.png": _leakage,
 }
-_LABELLED = {"card_labels.png": _labels, "card_tokens.png": _tokens, "card_leakage.png": _leakage}
+_LABELLED = {"card_labels.png": _labels, "card_tokens.png": _tokens}

@@ -90,7 +90,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChartFacts:
-    """What the pictures of every card show."""
+    """What every card and its pictures tell."""
 
     counts: Mapping[str, int]
     """As in `contracts.PreparedData`."""
@@ -98,6 +98,11 @@ class ChartFacts:
     cleaning: Cleaning
     cluster_sizes: Counter[int]
     """Rows in a cluster to the number of such clusters."""
+    near_duplicates: float
+    """Similarity from which rows are in one cluster."""
+    leakage: Leakage
+    nearest: Sequence[Pair]
+    """The most similar pairs of test and training."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,10 +117,5 @@ class CardFacts(ChartFacts):
     """The first row of each kind."""
     taxonomy: Taxonomy
     largest: Sequence[Cluster]
-    near_duplicates: float
-    """Similarity from which rows are in one cluster."""
-    leakage: Leakage
-    nearest: Sequence[Pair]
-    """The most similar pairs of test and training."""
     tokens: TokenLengths | None = None
     """None: not counted."""

@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from jobtuner.prepare.card_facts import Cleaning, SplitFacts, cleaned_rows
+from jobtuner.prepare.card_facts import ChartFacts, Cleaning, SplitFacts, cleaned_rows
 from jobtuner.prepare.card_page import Section, Table
 from jobtuner.prepare.sources import Rejected
 from jobtuner.prepare.split import SPLITS
 
-__all__ = ["balance", "cleaning", "clusters_text", "languages", "rejects"]
+__all__ = ["LEVELS", "balance", "cleaning", "clusters_text", "languages", "leakage", "rejects"]
+
+LEVELS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.3)
+"""Similarities at which the shares of test rows are told."""
 
 
 def balance(counts: Mapping[str, int]) -> Section:
@@ -47,3 +50,20 @@ def clusters_text(sizes: Counter[int]) -> str:
     larger = sizes.total() - sizes[1]
     rows = sum(size * count for size, count in sizes.items() if size > 1)
     return f"{sizes.total():,} clusters; {larger:,} of them hold more than one row, {rows:,} rows together."
+
+
+def leakage(facts: ChartFacts) -> Section:
+    """How near test rows are to training."""
+    found, title = facts.leakage, "Nearest training rows"
+    if not found.neighbours:
+        return Section(title, "Not looked for (split.leakage.sample).")
+    text = (
+        f"For {len(found.neighbours):,} of {found.test_rows:,} test rows, the similarity of the nearest training row."
+    )
+    shares = [(f"{low:.1f} or more", f"{found.share(low):.1%}") for low in LEVELS]
+    pairs = [(f"{pair.similarity:.2f}", pair.test, pair.train) for pair in facts.nearest]
+    tables = [
+        Table(("similarity", "share of the rows"), shares),
+        Table(("similarity", "test", "training"), pairs, "The most similar pairs:"),
+    ]
+    return Section(title, text, tables, "card_leakage.png")

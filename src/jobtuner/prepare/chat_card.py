@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jobtuner.prepare.card_facts import ChartFacts, Cleaning, SplitFacts
+from jobtuner.prepare.card_facts import ChartFacts, Cleaning, Pair, SplitFacts
 from jobtuner.prepare.card_page import Section, Table, write_page
 from jobtuner.prepare.card_parts import balance, cleaning, clusters_text, languages, rejects
+from jobtuner.prepare.card_parts import leakage as nearest_rows
+from jobtuner.prepare.leakage import Leakage, Neighbour
 from jobtuner.prepare.sources import Rejected
 from jobtuner.prepare.split import SPLITS
 from jobtuner.prepare.tokens import quantiles
@@ -14,7 +16,8 @@ from jobtuner.records import ChatExample
 
 __all__ = ["write_chat_card"]
 
-_SHOWN = 10  # skills at the top of the list
+_SHOWN = 10  # skills and pairs at the top of a list
+_SHOWN_CHARS = 60  # of a text
 
 
 def write_chat_card(
@@ -27,6 +30,8 @@ def write_chat_card(
     rejected: Sequence[Rejected],
     changed: Cleaning,
     lost: int,
+    near_duplicates: float,
+    leakage: Leakage,
 ) -> None:
     """Write card.md, card.html and its pictures.
 
@@ -39,6 +44,8 @@ def write_chat_card(
         rejected: every rejected row.
         changed: what cleaning changed.
         lost: annotated skills that the cleaned text does not hold.
+        near_duplicates: similarity from which rows are in one cluster.
+        leakage: places are those of the rows of training, then those of test.
     """
     clusters = Counter(example.cluster for name in SPLITS for example in splits[name])
     facts = ChartFacts(
@@ -53,6 +60,9 @@ def write_chat_card(
         },
         cleaning=changed,
         cluster_sizes=Counter(clusters.values()),
+        near_duplicates=near_duplicates,
+        leakage=leakage,
+        nearest=[_pair([*splits["train"], *splits["test"]], found) for found in leakage.neighbours[:_SHOWN]],
     )
     first = {row.kind: row for row in reversed(rejected)}
     sections = [
@@ -63,6 +73,7 @@ def write_chat_card(
         rejects(Counter(row.kind for row in rejected), first),
         cleaning(changed),
         _clusters(facts.cluster_sizes),
+        nearest_rows(facts),
     ]
     about = f"Task: {task}. Source: {source}. Token lengths stand in tokens.json beside the trained model."
     write_page(about, facts, sections, folder)
@@ -91,3 +102,8 @@ def _skills(splits: Mapping[str, Sequence[ChatExample]], lost: int) -> Section:
 
 def _clusters(sizes: Counter[int]) -> Section:
     return Section("Near-duplicates", f"{clusters_text(sizes)} No cluster is in two splits.", chart="card_clusters.png")
+
+
+def _pair(rows: Sequence[ChatExample], found: Neighbour) -> Pair:
+    test, train = (f"{rows[place].id}: {rows[place].text[:_SHOWN_CHARS]}" for place in (found.test, found.train))
+    return Pair(found.similarity, test, train)

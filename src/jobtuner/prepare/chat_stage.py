@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from jobtuner.prepare.chat_card import write_chat_card
 from jobtuner.prepare.chat_generate import generate_chats
 from jobtuner.prepare.chat_rows import ChatRow, read_chat_rows, spans_of
 from jobtuner.prepare.deduplicate import assign_clusters, find_exact, text_key
-from jobtuner.prepare.shingles import normalise
+from jobtuner.prepare.leakage import Leakage, check_leakage, find_leakage
+from jobtuner.prepare.shingles import normalise, signatures
 from jobtuner.prepare.sources import Rejected
 from jobtuner.prepare.split import SPLITS, Row, assign
 from jobtuner.prepare.synthesize import generated_count
@@ -53,7 +54,8 @@ def run_chat(config: Config, out_dir: Path) -> PreparedData:
             the data card with its pictures.
 
     Raises:
-        DataError: the input cannot be read, more than data.max_rejected of it is unusable, or a split stays empty.
+        DataError: the input cannot be read, more than data.max_rejected of it is unusable, a split stays empty, or
+            test rows are too near to training.
     """
     with tempfile.TemporaryDirectory() as downloads:
         rows = list(_read(config, Path(downloads)))
@@ -69,6 +71,7 @@ def run_chat(config: Config, out_dir: Path) -> PreparedData:
         **{name: len(splits[name]) for name in SPLITS},
     }
     assert counts["read"] == sum(counts.values()) - counts["read"], f"rows vanished: {counts}"
+    leakage = _leakage(splits, config)
     for name in SPLITS:
         write_jsonl(out_dir / f"{name}.jsonl", splits[name])
     write_jsonl(out_dir / "rejected.jsonl", (row.to_row() for row in told.rejected))
@@ -83,6 +86,8 @@ def run_chat(config: Config, out_dir: Path) -> PreparedData:
         rejected=told.rejected,
         changed=told.cleaning,
         lost=told.lost,
+        near_duplicates=config.deduplicate.threshold,
+        leakage=leakage,
     )
     return PreparedData(
         folder=out_dir,
@@ -218,6 +223,19 @@ def _split(rows: Sequence[ChatExample], config: Config) -> dict[str, list[ChatEx
             )
         splits[name].sort(key=lambda example: (example.language, example.id))
     return splits
+
+
+def _leakage(splits: Mapping[str, Sequence[ChatExample]], config: Config) -> Leakage:
+    """The nearest training rows of test rows; places are those of the rows of training, then those of test."""
+    rows = [*splits["train"], *splits["test"]]
+    train, test = range(len(splits["train"])), range(len(splits["train"]), len(rows))
+    settings, shingle = config.split.leakage, config.deduplicate.shingle
+    texts = [normalise(row.text) for row in rows] if settings.sample else []
+    matrix = signatures(texts, shingle, config.deduplicate.permutations, config.seed)
+    halves = matrix[: len(train)], matrix[len(train) :]
+    found = find_leakage(train, test, halves, lambda place: rows[place].text, settings, shingle, config.seed)
+    check_leakage(found, settings, [row.id for row in rows])
+    return found
 
 
 def _fingerprint(out_dir: Path) -> str:

@@ -37,7 +37,7 @@ def test_generated_data_is_whole_and_leak_free(task: str, tmp_path: Path) -> Non
     assert all(row.answer for rows in splits.values() for row in rows)
     assert f"Task: {task}." in (prepared.folder / "card.md").read_text(encoding="utf-8")
     page = (prepared.folder / "card.html").read_text(encoding="utf-8")
-    assert f"Task: {task}." in page and page.count("data:image/png;base64,") == 5
+    assert f"Task: {task}." in page and page.count("data:image/png;base64,") == 6
 
 
 def test_runs_are_repeatable_and_the_seed_counts(tmp_path: Path) -> None:
@@ -113,6 +113,15 @@ def test_groups_never_cross_a_split(tmp_path: Path) -> None:
             number = int(row.id.rpartition(":")[2]) - 1
             sides.setdefault(str(number // 3), set()).add(name)
     assert all(len(names) == 1 for names in sides.values())
+
+
+def test_test_rows_that_training_knows_stop_the_stage(tmp_path: Path) -> None:
+    rows = [{"text": f"{text} {number}", "skills": []} for number, text in enumerate(MANY)]
+    config = _config("skills", data__input=_input(tmp_path, rows), split__leakage__similarity=0.5)
+    with pytest.raises(DataError, match=r"test rows have a training row of similarity 0\.5 or more.*\n  rows\.jsonl:"):
+        run(config, {}, tmp_path)
+    found = _config("skills", data__input=_input(tmp_path, rows), split__leakage__sample=0)
+    assert "Not looked for" in (run(found, {}, tmp_path).folder / "card.md").read_text(encoding="utf-8")
 
 
 def test_a_wrong_column_is_told_with_the_reason(tmp_path: Path) -> None:
