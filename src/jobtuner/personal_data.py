@@ -131,6 +131,7 @@ def _urls(text: str) -> Places:
 
 
 def _slashes_and_www(text: str) -> list[int]:
+    """Where "/" stands, and "www." in any case begins."""
     found = list(places_of("/", text))
     for end in ("w.", "W."):
         found += [place - 2 for place in places_of(end, text) if text[max(0, place - 2) : place] in _TWO]

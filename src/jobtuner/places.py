@@ -30,7 +30,7 @@ _DIGIT = re.compile(r"\d")
 def shape(text: str) -> bytes:
     """One byte a character: "0" for a digit of any script, "a" for an ASCII letter, a space for all else.
 
-    A pattern of bytes that begins with "0" finds the digits of it at a tenth of the price of `\\d` in the text.
+    A pattern of bytes that begins with "0" finds digits in it at a fraction of the price of `\\d` in the text.
     """
     if not text.isascii() and any(map(str.isdecimal, rare_characters(text))):
         text = _DIGIT.sub("0", text)
@@ -38,7 +38,7 @@ def shape(text: str) -> bytes:
 
 
 def places_of(piece: str, text: str) -> Iterator[int]:
-    """Where a text holds a piece, at a tenth of a pattern's price for one that is rare."""
+    """Where a text holds a piece; for a rare one cheaper than a pattern."""
     place = text.find(piece)
     while place >= 0:
         yield place

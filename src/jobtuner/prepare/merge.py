@@ -4,7 +4,6 @@ What is decided depends on the rows and their numbers alone: not on how they wer
 """
 
 import json
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from jobtuner.progress import track
 from jobtuner.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
-    from pyarrow import ChunkedArray, Table
+    from pyarrow import Table
 
 __all__ = ["Decisions", "MergedRows", "decide"]
 
@@ -47,7 +46,6 @@ class MergedRows:
         self._order: NDArray[np.int64] = np.argsort(table.column("number").to_numpy(), kind="stable")
         self._table = table
         self._texts = table.column("text")
-        self._pages = _Pages(self._texts)
         self._columns: dict[str, list[str]] = {}
 
     def __len__(self) -> int:
@@ -55,7 +53,7 @@ class MergedRows:
 
     def text(self, place: int) -> str:
         """The text of a row; of a rejected one its beginning."""
-        return self._pages[int(self._order[place])]
+        return str(self._texts[int(self._order[place])].as_py())
 
     def column(self, name: str) -> list[str]:
         """A column with one object a distinct value: 8 bytes a row where values repeat."""
@@ -116,24 +114,6 @@ class MergedRows:
                 for kind, places in json.loads(counted["values"]).items():
                     found.masked[kind] += places * counted["counts"]
         return found
-
-
-class _Pages:
-    """The texts of a column, read from its buffers: a third of the time that Arrow takes for one value."""
-
-    def __init__(self, column: "ChunkedArray") -> None:
-        chunks = [chunk for chunk in column.chunks if len(chunk)]
-        self._starts = np.cumsum([0, *map(len, chunks)]).tolist()
-        self._chunks = []  # of each its offsets and its characters
-        for chunk in chunks:
-            _, offsets, data = chunk.buffers()
-            self._chunks.append((memoryview(offsets).cast("q")[chunk.offset :], memoryview(data or b"")))
-
-    def __getitem__(self, row: int) -> str:
-        chunk = bisect_right(self._starts, row) - 1
-        offsets, data = self._chunks[chunk]
-        at = row - self._starts[chunk]
-        return str(data[offsets[at] : offsets[at + 1]], "utf-8")
 
 
 @dataclass(frozen=True, slots=True)
