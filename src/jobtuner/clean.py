@@ -46,6 +46,10 @@ class Cleaned:
     """Kind of personal data (`personal_data.KINDS`, and NAME) to the number of places that were replaced."""
     was_html: bool = False
     was_cut: bool = False
+    was_repaired: bool = False
+    """Broken encoding, characters that were not composed, or invisible ones."""
+    lost_lines: bool = False
+    """Lines that repeat an earlier one, or boilerplate."""
     orders: int = 0
     """Passages that spoke to the machine, and were left out."""
 
@@ -58,8 +62,10 @@ def clean_text(text: str, config: CleanConfig, codes: Collection[str] = ()) -> C
         config: which steps.
         codes: what a model will be allowed to answer: sentences that name one of them are orders (`jobtuner.orders`).
     """
-    plain, was_html, orders = _legible(text, config.orders, codes)
-    plain = drop_lines(normalise_space(plain), config.repeated_lines, _boilerplate(tuple(config.boilerplate)))
+    repaired = repair_encoding(text)
+    whole, was_html, orders = _legible(repaired, config.orders, codes)
+    plain = drop_lines(whole, config.repeated_lines, _boilerplate(tuple(config.boilerplate)))
+    lost_lines = plain != whole
     masked: dict[str, int] = {}
     if config.personal_data:
         plain, masked = mask_personal_data(plain)
@@ -69,20 +75,24 @@ def clean_text(text: str, config: CleanConfig, codes: Collection[str] = ()) -> C
     if config.job_parts is not None:
         plain = job_parts(plain, config.job_parts)
     short = cut_at_word(plain, config.max_chars)
-    return Cleaned(short, masked, was_html, was_cut=short != plain, orders=orders)
+    return Cleaned(short, masked, was_html, short != plain, repaired != text, lost_lines, orders)
 
 
 def legible(text: str, codes: Collection[str] = ()) -> tuple[str, int]:
     """What a person reads of a text: no markup, nothing hidden, no orders to a machine; and how many of these went."""
-    plain, _, orders = _legible(text, orders=True, codes=codes)
-    return normalise_space(plain), orders
+    plain, _, orders = _legible(repair_encoding(text), orders=True, codes=codes)
+    return plain, orders
 
 
 def _legible(text: str, orders: bool, codes: Collection[str]) -> tuple[str, bool, int]:
-    repaired = repair_encoding(text)
-    plain = _without_markup(repaired)
-    kept, count = without_orders(normalise_space(drop_unreadable(plain)), codes) if orders else (plain, 0)
-    return kept, plain != repaired, count
+    """The text with normal white space; whether it was HTML; and the number of orders that went."""
+    plain = _without_markup(text)
+    was_html = plain != text
+    if not orders:
+        return normalise_space(plain), was_html, 0
+    whole = normalise_space(drop_unreadable(plain))
+    kept, count = without_orders(whole, codes)
+    return whole if kept is whole else normalise_space(kept), was_html, count
 
 
 def _without_markup(text: str) -> str:

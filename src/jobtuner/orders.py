@@ -14,9 +14,13 @@ from collections.abc import Collection, Iterator
 from functools import cache
 from importlib import resources
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from jobtuner.places import shape
 from jobtuner.visible import rare_characters
+
+if TYPE_CHECKING:
+    from ahocorasick_rs import AhoCorasick
 
 __all__ = ["find_orders", "without_orders"]
 
@@ -57,15 +61,17 @@ def without_orders(text: str, codes: Collection[str] = ()) -> tuple[str, int]:
         codes: what a model may answer. No code is left: where it is no order ("5230 Odense"), it goes alone, uncounted.
     """
     found = find_orders(text, codes)
+    rest = _without(text, found, " ") if found else text
+    named = [(start, end) for start, end in _all_codes(rest) if _plain(rest[start:end]) in codes] if codes else []
+    return _without(rest, named, "") if named else rest, len(found)
+
+
+def _without(text: str, spans: list[tuple[int, int]], glue: str) -> str:
     kept, place = [], 0
-    for start, end in found:
+    for start, end in spans:
         kept.append(text[place:start])
         place = end
-    kept.append(text[place:])
-    rest = " ".join(kept)
-    if codes and _FOUR_DIGITS.search(rest):
-        rest = _rules()["code"].sub(lambda code: "" if _plain(code[0]) in codes else code[0], rest)
-    return rest, len(found)
+    return glue.join([*kept, text[place:]])
 
 
 def find_orders(text: str, codes: Collection[str] = ()) -> list[tuple[int, int]]:
@@ -108,27 +114,52 @@ def _around(view: str, start: int, end: int) -> tuple[int, int]:
 def _matches(view: str) -> Iterator[tuple[int, int]]:
     """Places at which a rule holds. The rules are slow, so each is tried where one of its hints is in the text, and
     those about codes around a code."""
-    rules, lowered = _rules(), view.lower()
-    for name, hints in _hints(latin=not _OTHER_SCRIPT.search(rare_characters(view))).items():
-        if any(hint in lowered for hint in hints):
-            yield from (found.span() for found in rules[name].finditer(view))
+    rules = _rules()
+    for name in _hinted(view):
+        yield from (found.span() for found in rules[name].finditer(view))
     for start, end in _codes(view):
         window = (max(0, start - _BEFORE), end + _AFTER)
         for name in ("answer", "decreed"):
             yield from (found.span() for found in rules[name].finditer(view, *window))
 
 
+def _hinted(view: str) -> list[str]:
+    """The rules of which a hint is in the text; one that begins with a space is a word, whatever stands beside it."""
+    finder, owners = _hints()
+    lowered = view.lower()
+    try:
+        hits = finder.find_matches_as_indexes(lowered, overlapping=True)
+    except UnicodeEncodeError:  # lone surrogates; a question mark keeps all places
+        hits = finder.find_matches_as_indexes(lowered.encode("utf-8", "replace").decode(), overlapping=True)
+    names = set()
+    for hint, start, end in hits:
+        name, is_word = owners[hint]
+        if not is_word or not (lowered[start - 1 : start].isalnum() or lowered[end : end + 1].isalnum()):
+            names.add(name)
+    return sorted(names)
+
+
 def _codes(view: str) -> Iterator[tuple[int, int]]:
     """Places of what has the form of a code, the first ones."""
-    digits = _FOUR_DIGITS.search(view)
-    codes = _rules()["code"].finditer(view, max(0, digits.start() - 3)) if digits else iter(())
-    return (code.span() for code in islice(codes, _MOST_CODES))
+    return islice(_all_codes(view), _MOST_CODES)
+
+
+def _all_codes(view: str) -> Iterator[tuple[int, int]]:
+    """From left to right. Each has four digits or more in a row, at its start or one or three characters behind it."""
+    code, place = _rules()["code"], 0
+    for digits in _FOUR_DIGITS.finditer(shape(view)):
+        at = digits.start()
+        for start in (at - 3, at - 1, at):
+            if start >= place and (found := code.match(view, start)):
+                place = found.end()
+                yield found.span()
+                break
 
 
 _LOOK_ALIKE = str.maketrans("аеорсхуіјѕԁһТВМНКАЕОРСХαορν", "aeopcxyijsdhTBMHKAEOPCXaopv")
 _TWINS = frozenset(map(chr, _LOOK_ALIKE))
 _WORD = re.compile(r"[^\W\d_]+")
-_FOUR_DIGITS = re.compile(r"\d{4}")  # what every code holds, behind three characters at most
+_FOUR_DIGITS = re.compile(rb"00000*")  # in `shape`
 _LATIN = re.compile(r"[A-Za-z]")
 
 
@@ -153,15 +184,15 @@ def _table() -> dict[str, dict[str, Any]]:
     return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
-_OTHER_SCRIPT = re.compile("[\u0370-\u1dff\u2c00-\U0001efff]")
-"""Letters that are not Latin."""
-
-
 @cache
-def _hints(latin: bool) -> dict[str, list[str]]:
-    """Of each rule the hints; `latin`: those that a text in Latin letters may hold."""
+def _hints() -> tuple["AhoCorasick", list[tuple[str, bool]]]:
+    """What finds all hints at once; and beside each its rule, and whether it must be a word."""
+    from ahocorasick_rs import AhoCorasick, Implementation
+
     table: dict[str, list[str]] = _table()["hints"]
-    return {name: [hint for hint in of if not (latin and _OTHER_SCRIPT.search(hint))] for name, of in table.items()}
+    owners = [(name, hint.startswith(" ")) for name, hints in table.items() for hint in hints]
+    hints = [hint.strip() for hints in table.values() for hint in hints]
+    return AhoCorasick(hints, implementation=Implementation.DFA, store_patterns=False), owners
 
 
 @cache

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from stdnum import iban as iban_standard
 
 from jobtuner.phone_numbers import find_phones
-from jobtuner.places import Places, around, one_of
+from jobtuner.places import Places, around, one_of, places_of, shape
 from jobtuner.street_addresses import find_addresses
 
 __all__ = ["KINDS", "Span", "find_personal_data", "mask_personal_data"]
@@ -74,13 +74,21 @@ _EMAIL = re.compile(
 )
 
 
-_AT = re.compile(r"[@(\[{](?:(?<=@)|[aA][tT][)\]}])")
+_BRACKETED = re.compile(r"[(\[{]at[)\]}]", re.IGNORECASE | re.ASCII)
 
 
 def _emails(text: str) -> Places:
-    for start, end in around(text, (match.start() for match in _AT.finditer(text))):
+    for start, end in around(text, _at_signs(text)):
         for match in _EMAIL.finditer(text, start, end):
             yield match.span()
+
+
+def _at_signs(text: str) -> list[int]:
+    """Where "@", "(at)" and the like stand."""
+    found = list(places_of("@", text))
+    for bracket in "([{":
+        found += [place for place in places_of(bracket, text) if _BRACKETED.match(text, place)]
+    return sorted(found)
 
 
 # URLs and handles -----------------------------------------------------------------------------------------------------
@@ -112,14 +120,22 @@ _HANDLE = re.compile(r"(?<![\w@./+-])@(?=\w*[^\W\d])\w(?:[\w.]{1,28}\w)")
 _DOMAIN_END = re.compile(r"\.[a-z]{2,7}$")
 
 
-_SLASH_OR_WWW = re.compile(r"[/wW](?:(?<=/)|[wW]{2}\.)")
+_TWO = frozenset({"ww", "wW", "Ww", "WW"})
 
 
 def _urls(text: str) -> Places:
-    for start, end in around(text, (match.start() for match in _SLASH_OR_WWW.finditer(text))):
+    for start, end in around(text, _slashes_and_www(text)):
         if _may_hold_url(text[start:end]):
             for match in _URL.finditer(text, start, end):
                 yield match.span()
+
+
+def _slashes_and_www(text: str) -> list[int]:
+    """Where "/" stands, and "www." in any case begins."""
+    found = list(places_of("/", text))
+    for end in ("w.", "W."):
+        found += [place - 2 for place in places_of(end, text) if text[max(0, place - 2) : place] in _TWO]
+    return sorted(found)
 
 
 def _may_hold_url(words: str) -> bool:
@@ -148,12 +164,12 @@ _NETWORK_WORD = re.compile(
 
 _IBAN = re.compile(r"(?<![^\W_])[A-Za-z]{2}\d{2}(?:[ \u00a0-]?[A-Za-z0-9]){11,30}")
 _IBAN_SHORTEST = 15  # Norway
-_COUNTRY_AND_CHECK = re.compile(r"\d(?<=[A-Za-z]{2}\d)\d")  # how an IBAN begins, searched from its rarer part
+_COUNTRY_AND_CHECK = b"aa00"  # how an IBAN begins, in `shape`
 
 
 def _ibans(text: str) -> Places:
     """Runs with a country's length and valid check digits; the longest beginning of a run that has both counts."""
-    if not _COUNTRY_AND_CHECK.search(text):
+    if _COUNTRY_AND_CHECK not in shape(text):
         return
     for match in _IBAN.finditer(text):
         for end in range(match.end(), match.start() + _IBAN_SHORTEST - 1, -1):

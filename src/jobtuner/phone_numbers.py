@@ -3,7 +3,7 @@
 import re
 from functools import cached_property
 
-from jobtuner.places import Places, one_of
+from jobtuner.places import Places, one_of, shape
 
 __all__ = ["find_phones"]
 
@@ -14,7 +14,7 @@ _PHONE_CANDIDATE = re.compile(
     r"(?:[ -]?(?:ext|extn|x|durchwahl|poste|int)\.? ?\d{1,5})?(?![\w€£$]|[.,:/]\d)",
     re.IGNORECASE,
 )
-_SEVEN_DIGITS = re.compile(r"\d(?:\D{0,4}\d){6}")  # what every candidate holds: a gap has at most four characters
+_SEVEN_DIGITS = re.compile(rb"0(?:[^0]{0,4}0){6}")  # of `shape`; every candidate holds it: a gap has four characters
 _PREFIX = 3  # characters of "(+ "
 _FEWEST_DIGITS, _MOST_DIGITS = 7, 15  # E.164 allows 15; fewer than 7 are local numbers that no ad gives
 _LOOK_BACK = 40  # characters before a candidate that may say what it is
@@ -63,7 +63,7 @@ _PHONE_SHAPE = re.compile(
 def find_phones(text: str) -> Places:
     """The places of phone numbers."""
     place = 0
-    while near := _SEVEN_DIGITS.search(text, place):
+    while near := _SEVEN_DIGITS.search(shape(text), place):
         match = _PHONE_CANDIDATE.search(text, max(place, near.start() - _PREFIX))
         if match is None:
             return

@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
-__all__ = ["Places", "around", "one_of"]
+from jobtuner.visible import rare_characters
+
+__all__ = ["Places", "around", "one_of", "places_of", "shape"]
 
 Places = Iterator[tuple[int, int]]
 """Start and end (exclusive) of each place, ascending and without overlap."""
@@ -15,6 +18,31 @@ _SPACE = re.compile(r"[ \n]")
 def one_of(words: str) -> str:
     """A pattern for one of the words, taken literally."""
     return "(?:" + "|".join(re.escape(word) for word in words.split()) + ")"
+
+
+_SHAPE = bytes(
+    ord("0") if chr(code).isdigit() else ord("a") if chr(code).isalpha() else ord(" ") for code in range(128)
+).ljust(256)
+_DIGIT = re.compile(r"\d")
+
+
+@lru_cache(maxsize=2)
+def shape(text: str) -> bytes:
+    """One byte a character: "0" for a digit of any script, "a" for an ASCII letter, a space for all else.
+
+    A pattern of bytes that begins with "0" finds digits in it at a fraction of the price of `\\d` in the text.
+    """
+    if not text.isascii() and any(map(str.isdecimal, rare_characters(text))):
+        text = _DIGIT.sub("0", text)
+    return text.encode("ascii", "replace").translate(_SHAPE)
+
+
+def places_of(piece: str, text: str) -> Iterator[int]:
+    """Where a text holds a piece; for a rare one cheaper than a pattern."""
+    place = text.find(piece)
+    while place >= 0:
+        yield place
+        place = text.find(piece, place + 1)
 
 
 def around(text: str, triggers: Iterable[int]) -> Places:

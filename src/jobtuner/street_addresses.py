@@ -2,7 +2,7 @@
 
 import re
 
-from jobtuner.places import Places, one_of
+from jobtuner.places import Places, one_of, shape
 
 __all__ = ["find_addresses"]
 
@@ -38,7 +38,7 @@ _ADDRESS = re.compile(
     rf"){_TOWN}?"
 )
 
-_DIGITS = re.compile(r"\d+")
+_DIGITS = re.compile(rb"00*")  # of `shape`; a first byte that is said is found faster than one of "0+"
 _BEFORE = 160  # characters; an address has up to 7 + 2 × 6 + 3 × 42 + 2 = 147 before its house number
 _BEHIND = 400  # and up to 15 + 3 × 42 + 20 + 150 = 311 from there on, the town included
 _ROMANCE_WORD = re.compile(_ROMANCE)
@@ -48,7 +48,7 @@ _HOUSE_FIRST = re.compile(rf"{_HOUSE},?(?: {_FRENCH}|(?: {_NAME}){{1,3}} {_ENGLI
 def find_addresses(text: str) -> Places:
     """The places of street addresses; each has a house number, and only numbers that may be one are looked around."""
     place = 0
-    for number in _DIGITS.finditer(text):
+    for number in _DIGITS.finditer(shape(text)):
         at = number.start()
         if at >= place and _may_be_house(text, at):
             match = _ADDRESS.search(text, max(place, at - _BEFORE), at + _BEHIND)

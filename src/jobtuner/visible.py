@@ -4,6 +4,7 @@ Nothing is decoded: a blob of base64 is no part of a job ad, whatever it says.
 """
 
 import re
+from functools import lru_cache
 
 __all__ = ["drop_invisible", "drop_unreadable", "rare_characters"]
 
@@ -29,6 +30,7 @@ _OVERRIDE = re.compile("\u202e([^\u202c\u202e\n]*)\u202c?")
 _PLAIN_BYTES = bytes([10, *range(32, 127)])
 
 
+@lru_cache(maxsize=2)  # each step of cleaning asks, and most of them change nothing
 def rare_characters(text: str) -> str:
     """The characters of a text that are neither printable ASCII nor a line feed; at a tenth of a pattern's price."""
     return text.encode("utf-8", "surrogatepass").translate(None, _PLAIN_BYTES).decode("utf-8", "surrogatepass")
@@ -45,11 +47,14 @@ def drop_invisible(text: str) -> str:
         text = _OVERRIDE.sub(lambda found: found[1][::-1], text)
     if "\u200c" in text or "\u200d" in text:
         text = _JOINER.sub("", _RUN.sub(lambda found: re.sub("[\u200c\u200d]", "", found[0]), text))
-    return text.translate(_TABLE)
+    return text if _TABLE.keys().isdisjoint(map(ord, rare_characters(text))) else text.translate(_TABLE)
 
 
 _BLOB = 32  # characters from which a word may be one
 _TOKEN = re.compile(rf"[A-Za-z0-9+/_-]{{{_BLOB},}}={{0,2}}")
+_TOKEN_BYTES = bytes(ord("x") if re.fullmatch(rb"[A-Za-z0-9+/_-]", bytes([code])) else ord(" ") for code in range(256))
+_LONG = b"x" * _BLOB
+_FEWEST = 6  # escapes that are a blob
 _ESCAPES = re.compile(r"(?:%[0-9A-Fa-f]{2}){8,}|(?:\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}){6,}")
 _HEX = re.compile(r"[0-9A-Fa-f]{32,}")
 _CHANGE = re.compile(r"[a-z](?=[A-Z0-9+])|[A-Z](?=[0-9+])|[0-9](?=[A-Za-z+])|[a-z0-9](?=[A-Z])")
@@ -65,9 +70,10 @@ def drop_unreadable(text: str) -> str:
         text = _CODE_FENCE.sub("", text)
     if "](" in text:
         text = _SCRIPT_LINK.sub("", text)
-    if "%" in text or "\\" in text:
+    if text.count("%") >= _FEWEST or text.count("\\") >= _FEWEST:
         text = _ESCAPES.sub("\n", text)
-    return _TOKEN.sub(_without_blob, text) if max(map(len, text.split()), default=0) >= _BLOB else text
+    kinds = text.encode("ascii", "replace").translate(_TOKEN_BYTES)
+    return _TOKEN.sub(_without_blob, text) if _LONG in kinds else text
 
 
 def _without_blob(found: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ from benchmarks.personal_data import measure, ours
 from benchmarks.personal_data_gold import gold_ads
 from jobtuner import personal_data, phone_numbers, street_addresses
 from jobtuner.personal_data import KINDS, find_personal_data, mask_personal_data
+from jobtuner.places import shape
 from jobtuner.street_addresses import find_addresses
 
 PERSONAL = [
@@ -113,17 +114,25 @@ def test_quick_looks_hide_nothing_from_the_patterns() -> None:
                 (find_addresses, street_addresses._ADDRESS),
             ):
                 assert list(find(text)) == [match.span() for match in pattern.finditer(text)]
-            assert not personal_data._IBAN.search(text) or personal_data._COUNTRY_AND_CHECK.search(text)
+            assert not personal_data._IBAN.search(text) or personal_data._COUNTRY_AND_CHECK in shape(text)
             for match in phone_numbers._PHONE_CANDIDATE.finditer(text):
-                assert phone_numbers._SEVEN_DIGITS.search(text, match.start(), match.end())
+                assert phone_numbers._SEVEN_DIGITS.search(shape(text), match.start(), match.end())
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(["@", "a", " ", "\n", "/", "www.", "ab.de", "(at)", " @ ", "x" * 40]), max_size=12))
+@given(
+    st.lists(st.sampled_from([*"@a /\n", "www.", "wWW.", "ab.de", "(at)", "{AT]", "(b)", " @ ", "x" * 40]), max_size=12)
+)
 def test_quick_looks_hide_nothing_in_odd_places(pieces: list[str]) -> None:
     text = "".join(pieces)
     assert list(personal_data._emails(text)) == [match.span() for match in personal_data._EMAIL.finditer(text)]
     assert list(personal_data._urls(text)) == [match.span() for match in personal_data._URL.finditer(text)]
+
+
+@given(st.text(st.sampled_from("09aZ é’٣७\ud800\n"), max_size=20))
+def test_a_shape_shows_digits_and_letters_in_their_places(text: str) -> None:
+    assert [byte == ord("0") for byte in shape(text)] == [char.isdecimal() for char in text]
+    assert [byte == ord("a") for byte in shape(text)] == [char.isascii() and char.isalpha() for char in text]
 
 
 def test_places_are_exact_ordered_and_apart() -> None:

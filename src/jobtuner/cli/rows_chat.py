@@ -1,6 +1,7 @@
 """`jobtuner evaluate --on FILE` for the tasks that answer in text: an exported model, or any server, on rows of one's
 own."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -106,7 +107,9 @@ def _examples(config: "Config", on: Path, out: Path, max_rows: int | None) -> "t
     from jobtuner.prepare.chat_stage import chat_examples
     from jobtuner.records import write_jsonl
 
-    examples, rejected = chat_examples(islice(read_chat_rows(on, config), max_rows), config)
+    with tempfile.TemporaryDirectory() as downloads:
+        rows = read_chat_rows(str(on), Path(downloads), config)
+        examples, rejected = chat_examples(islice(rows, max_rows), config)
     out.mkdir(parents=True, exist_ok=True)
     write_jsonl(out / "rejected.jsonl", (row.to_row() for row in rejected))
     if not examples:

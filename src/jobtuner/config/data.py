@@ -102,7 +102,7 @@ class DataConfig(Section):
     """Read no more rows than this (a quick trial); None: all."""
     max_bytes: Count = 100_000_000_000
     """Bytes that the input's files may unfold to, together: a zip bomb ends here, not at a full disk or memory."""
-    part_rows: Count = 10_000
+    part_rows: Count = 5_000
     """Rows that are cleaned together: what a killed run loses at most. Fewer rows altogether are cleaned in one go."""
     workers: Count | None = None
     """Processes that clean, where there is more than one part; None: one a processor core."""

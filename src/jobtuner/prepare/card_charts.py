@@ -1,12 +1,13 @@
 """The data card's pictures, drawn without a display, in the colours of Okabe and Ito."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobtuner.personal_data import KINDS
-from jobtuner.prepare.card_facts import CardFacts
+from jobtuner.prepare.card_facts import CardFacts, ChartFacts
 from jobtuner.prepare.split import SPLITS
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ CHARTS = {
     "card_clusters.png": "Clusters by the number of their rows, on a logarithmic scale",
     "card_leakage.png": "Similarity of test rows to their nearest training row",
 }
-"""File name to description; the tokens' is only drawn where they were counted."""
+"""File name to description. Labels are drawn of labelled ads, tokens where they were counted."""
 
 _COLOURS = {"train": "#0072B2", "validation": "#56B4E9", "test": "#E69F00"}
 _GREY, _RED = "#999999", "#D55E00"
@@ -33,19 +34,23 @@ _MOST_BARS = 20
 _BINS = 30
 
 
-def draw_charts(facts: CardFacts, folder: Path) -> list[str]:
-    """Write the files of `CHARTS`; return the names of those that were drawn."""
+def draw_charts(facts: ChartFacts, folder: Path) -> list[str]:
+    """Write those files of `CHARTS` that the facts are known for; return their names."""
+    draw: dict[str, Callable[[Axes], None]] = {name: partial(chart, facts=facts) for name, chart in _COMMON.items()}
+    if isinstance(facts, CardFacts):
+        draw |= {name: partial(chart, facts=facts) for name, chart in _LABELLED.items()}
+        if not (facts.tokens and facts.tokens.lengths):
+            del draw["card_tokens.png"]
     from matplotlib.figure import Figure
 
-    drawn = [name for name in _DRAW if name != "card_tokens.png" or (facts.tokens and facts.tokens.lengths)]
-    for name in drawn:
+    for name, chart in draw.items():
         figure = Figure(figsize=(7.0, 2.8), layout="constrained")
-        _DRAW[name](figure.subplots(), facts)
+        chart(figure.subplots())
         figure.savefig(folder / name, dpi=_DPI, metadata={"Software": None})
-    return drawn
+    return list(draw)
 
 
-def _rows(axes: "Axes", facts: CardFacts) -> None:
+def _rows(axes: "Axes", facts: ChartFacts) -> None:
     parts = (*SPLITS, "duplicates", "rejected")
     colours = [_COLOURS.get(name, _GREY if name == "duplicates" else _RED) for name in parts]
     _bars(axes, parts, [facts.counts[name] for name in parts], colours)
@@ -60,7 +65,7 @@ def _bars(axes: "Axes", names: Sequence[str], values: Sequence[int], colours: Se
     axes.margins(x=0.12)
 
 
-def _languages(axes: "Axes", facts: CardFacts) -> None:
+def _languages(axes: "Axes", facts: ChartFacts) -> None:
     total = sum((facts.splits[name].languages for name in SPLITS), Counter[str]())
     names = [name for name, _ in total.most_common(_MOST_BARS)]
     base = [0] * len(names)
@@ -83,7 +88,7 @@ def _labels(axes: "Axes", facts: CardFacts) -> None:
     axes.set(yscale="log", xlabel="label, by frequency", ylabel="rows")
 
 
-def _lengths(axes: "Axes", facts: CardFacts) -> None:
+def _lengths(axes: "Axes", facts: ChartFacts) -> None:
     _histogram(axes, [facts.splits[name].lengths for name in SPLITS], "characters")
     axes.legend(frameon=False, loc="upper right")
 
@@ -100,12 +105,12 @@ def _tokens(axes: "Axes", facts: CardFacts) -> None:
     axes.legend(frameon=False, loc="upper right")
 
 
-def _personal_data(axes: "Axes", facts: CardFacts) -> None:
+def _personal_data(axes: "Axes", facts: ChartFacts) -> None:
     _bars(axes, KINDS, [facts.cleaning.masked[name] for name in KINDS], _COLOURS["train"])
     axes.set_xlabel("places")
 
 
-def _clusters(axes: "Axes", facts: CardFacts) -> None:
+def _clusters(axes: "Axes", facts: ChartFacts) -> None:
     sizes = sorted(facts.cluster_sizes)
     axes.bar(range(len(sizes)), [facts.cluster_sizes[size] for size in sizes], color=_COLOURS["train"])
     step = max(1, len(sizes) // _MOST_BARS)
@@ -113,7 +118,7 @@ def _clusters(axes: "Axes", facts: CardFacts) -> None:
     axes.set(yscale="log", xlabel="rows in the cluster", ylabel="clusters")
 
 
-def _leakage(axes: "Axes", facts: CardFacts) -> None:
+def _leakage(axes: "Axes", facts: ChartFacts) -> None:
     values = [pair.similarity for pair in facts.leakage.neighbours]
     axes.hist(values, bins=_BINS, range=(0.0, 1.0), color=_COLOURS["test"])
     axes.axvline(facts.near_duplicates, color=_RED, linestyle="--", linewidth=1, label="near-duplicates")
@@ -121,13 +126,12 @@ def _leakage(axes: "Axes", facts: CardFacts) -> None:
     axes.legend(frameon=False, loc="upper right")
 
 
-_DRAW = {
+_COMMON = {
     "card_rows.png": _rows,
     "card_languages.png": _languages,
-    "card_labels.png": _labels,
     "card_lengths.png": _lengths,
-    "card_tokens.png": _tokens,
     "card_personal_data.png": _personal_data,
     "card_clusters.png": _clusters,
     "card_leakage.png": _leakage,
 }
+_LABELLED = {"card_labels.png": _labels, "card_tokens.png": _tokens}

@@ -2,88 +2,93 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from jobtuner.personal_data import KINDS
-from jobtuner.prepare.card_facts import Cleaning
+from jobtuner.prepare.card_facts import ChartFacts, Cleaning, Pair, SplitFacts
+from jobtuner.prepare.card_page import Section, Table, write_page
+from jobtuner.prepare.card_parts import balance, cleaning, clusters_text, languages, rejects
+from jobtuner.prepare.card_parts import leakage as nearest_rows
+from jobtuner.prepare.leakage import Leakage, Neighbour
 from jobtuner.prepare.sources import Rejected
 from jobtuner.prepare.split import SPLITS
+from jobtuner.prepare.tokens import quantiles
 from jobtuner.records import ChatExample
 
-__all__ = ["render_chat_card"]
+__all__ = ["write_chat_card"]
 
-_SHOWN = 10  # skills at the top of the list
+_SHOWN = 10  # skills and pairs at the top of a list
+_SHOWN_CHARS = 60  # of a text
 
 
-def render_chat_card(
+def write_chat_card(
+    folder: Path,
     *,
     task: str,
     source: str,
     counts: Mapping[str, int],
     splits: Mapping[str, Sequence[ChatExample]],
     rejected: Sequence[Rejected],
-    cleaning: Cleaning,
+    changed: Cleaning,
     lost: int,
-) -> str:
-    """The card as Markdown.
+    near_duplicates: float,
+    leakage: Leakage,
+) -> None:
+    """Write card.md, card.html and its pictures.
 
     Args:
+        folder: gets the files.
         task: the task's name.
         source: "generated", or the input URI.
         counts: as in `contracts.PreparedData`.
         splits: the examples by split.
         rejected: every rejected row.
-        cleaning: what cleaning changed.
+        changed: what cleaning changed.
         lost: annotated skills that the cleaned text does not hold.
+        near_duplicates: similarity from which rows are in one cluster.
+        leakage: places are those of the rows of training, then those of test.
     """
+    clusters = Counter(example.cluster for name in SPLITS for example in splits[name])
+    facts = ChartFacts(
+        counts=counts,
+        splits={
+            name: SplitFacts(
+                Counter(example.language for example in examples),
+                Counter(),
+                sorted(len(example.text) for example in examples),
+            )
+            for name, examples in splits.items()
+        },
+        cleaning=changed,
+        cluster_sizes=Counter(clusters.values()),
+        near_duplicates=near_duplicates,
+        leakage=leakage,
+        nearest=[_pair([*splits["train"], *splits["test"]], found) for found in leakage.neighbours[:_SHOWN]],
+    )
+    first = {row.kind: row for row in reversed(rejected)}
     sections = [
-        f"# Data card\n\nTask: {task}. Source: {source}. Token lengths stand in tokens.json beside the trained model.",
-        _balance(counts),
-        _languages(splits),
+        balance(counts),
+        languages(facts.splits),
         _lengths(splits),
-        _skills(splits, lost) if task == "skills" else "",
-        _rejects(rejected),
-        _cleaning(cleaning),
-        _clusters(splits),
+        *([_skills(splits, lost)] if task == "skills" else []),
+        rejects(Counter(row.kind for row in rejected), first),
+        cleaning(changed),
+        _clusters(facts.cluster_sizes),
+        nearest_rows(facts),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    about = f"Task: {task}. Source: {source}. Token lengths stand in tokens.json beside the trained model."
+    write_page(about, facts, sections, folder)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(value: object) -> str:
-    text = f"{value:,}" if isinstance(value, int) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _balance(counts: Mapping[str, int]) -> str:
-    parts = ("rejected", "duplicates", *SPLITS)
-    rows = [("read", counts["read"])]
-    rows += [(f"{'+' if place else '='} {part}", counts[part]) for place, part in enumerate(parts)]
-    return "## Rows\n\n" + _table(("rows", "number"), rows)
-
-
-def _languages(splits: Mapping[str, Sequence[ChatExample]]) -> str:
-    by_split = {name: Counter(example.language for example in splits[name]) for name in SPLITS}
-    rows = [(key, *(by_split[name][key] for name in SPLITS)) for key in sorted(set().union(*by_split.values()))]
-    return "## Languages\n\n" + _table(("language", *SPLITS), rows)
-
-
-def _lengths(splits: Mapping[str, Sequence[ChatExample]]) -> str:
-    rows = []
+def _lengths(splits: Mapping[str, Sequence[ChatExample]]) -> Section:
+    rows: list[tuple[object, ...]] = []
     for name in SPLITS:
-        for what, sizes in (
-            ("text", sorted(len(example.text) for example in splits[name])),
-            ("answer", sorted(len(example.answer) for example in splits[name])),
-        ):
-            middle, late = sizes[len(sizes) // 2], sizes[int(0.95 * (len(sizes) - 1))]
-            rows.append((f"{name}: {what}", sizes[0], middle, late, sizes[-1]))
-    return "## Lengths in characters\n\n" + _table(("split", "shortest", "median", "95 %", "longest"), rows)
+        rows.append((f"{name}: text", *quantiles(sorted(len(example.text) for example in splits[name]))))
+        rows.append((f"{name}: answer", *quantiles(sorted(len(example.answer) for example in splits[name]))))
+    header = ("split", "shortest", "median", "95 %", "longest")
+    return Section("Lengths in characters", "", [Table(header, rows)], "card_lengths.png")
 
 
-def _skills(splits: Mapping[str, Sequence[ChatExample]], lost: int) -> str:
+def _skills(splits: Mapping[str, Sequence[ChatExample]], lost: int) -> Section:
     examples = [example for name in SPLITS for example in splits[name]]
     named = Counter(example.text[a:b].casefold() for example in examples for a, b in example.facts["spans"])
     without = sum(not example.facts["spans"] for example in examples)
@@ -92,33 +97,13 @@ def _skills(splits: Mapping[str, Sequence[ChatExample]], lost: int) -> str:
         "none. "
         f"Annotated skills that the cleaned text does not hold, left out: {lost:,}. The most frequent:"
     )
-    return f"## Skills\n\n{text}\n\n" + _table(("skill", "places"), named.most_common(_SHOWN))
+    return Section("Skills", text, [Table(("skill", "places"), named.most_common(_SHOWN))])
 
 
-def _rejects(rejected: Sequence[Rejected]) -> str:
-    if not rejected:
-        return "## Rejected rows\n\nNone."
-    kinds = Counter(row.kind for row in rejected)
-    first = {row.kind: row for row in reversed(rejected)}
-    ranked = sorted(kinds, key=lambda kind: (-kinds[kind], kind))
-    rows = [(kind, kinds[kind], f"{first[kind].id}: {first[kind].reason}") for kind in ranked]
-    return "## Rejected rows\n\n" + _table(("reason", "rows", "first one"), rows)
+def _clusters(sizes: Counter[int]) -> Section:
+    return Section("Near-duplicates", f"{clusters_text(sizes)} No cluster is in two splits.", chart="card_clusters.png")
 
 
-def _cleaning(cleaning: Cleaning) -> str:
-    rows: list[tuple[str, int]] = [
-        ("rows with HTML", cleaning.html),
-        ("rows cut to the longest length", cleaning.cut),
-        ("rows with personal data", cleaning.rows_masked),
-    ]
-    rows += [(f"places replaced by [{name}]", cleaning.masked[name]) for name in KINDS]
-    return "## Cleaning and personal data\n\n" + _table(("what", "number"), rows)
-
-
-def _clusters(splits: Mapping[str, Sequence[ChatExample]]) -> str:
-    sizes = Counter(example.cluster for name in SPLITS for example in splits[name])
-    larger = [size for size in sizes.values() if size > 1]
-    return (
-        f"## Near-duplicates\n\n{len(sizes):,} clusters; {len(larger):,} of them hold more than one row, "
-        f"{sum(larger):,} rows together. No cluster is in two splits."
-    )
+def _pair(rows: Sequence[ChatExample], found: Neighbour) -> Pair:
+    test, train = (f"{rows[place].id}: {rows[place].text[:_SHOWN_CHARS]}" for place in (found.test, found.train))
+    return Pair(found.similarity, test, train)

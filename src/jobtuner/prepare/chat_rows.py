@@ -3,9 +3,6 @@
 A row that cannot be used becomes a `Rejected` with its reason; a file that cannot be used is a `DataError`.
 """
 
-import gzip
-import json
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,14 +11,13 @@ from typing import Any
 from jobtuner.config import Config
 from jobtuner.errors import DataError
 from jobtuner.prepare.chat_sets import convert
-from jobtuner.prepare.sources import Rejected
+from jobtuner.prepare.sources import Rejected, located_rows
 from jobtuner.records import UNKNOWN_LANGUAGE
 from jobtuner.tasks import Applicant, InstructTask
 from jobtuner.tasks.skills import occurrences
 
 __all__ = ["ChatRow", "Span", "outermost", "read_chat_rows", "spans_of"]
 
-_FORMS = (".jsonl", ".jsonl.gz", ".parquet")  # no CSV: its cells hold no lists
 _TAGS = frozenset("BIO")
 
 Span = tuple[int, int]
@@ -65,16 +61,22 @@ class _Merged:
         return replace(self.first, skills=tuple(dict.fromkeys(self.skills)), links=links)
 
 
-def read_chat_rows(path: Path, config: Config) -> Iterator[ChatRow | Rejected]:
-    """Yield every row of a JSONL or Parquet file, or of a folder of them, as an example or as a rejected row.
+def read_chat_rows(location: str, downloads: Path, config: Config) -> Iterator[ChatRow | Rejected]:
+    """Yield every row as an example or as a rejected row.
 
     Rows whose skill is one text are put together where they have the same text; the first one's id stands for them.
 
+    Args:
+        location: a file or folder in the forms of `row_files`, file://, s3://, or a data set of the Hub (hf://).
+        downloads: folder for what is fetched from an object store.
+        config: the sections data and chat.
+
     Raises:
-        DataError: missing or empty input, unknown form, no row with a column that the task needs.
+        DataError: missing or empty input, unknown form, a damaged file, or more than data.max_bytes.
+        StorageError: the location cannot be fetched.
     """
     merged: dict[str, _Merged] = {}
-    for row_id, row in _numbered(path):
+    for row_id, row in located_rows(location, downloads, config.data.max_bytes):
         if isinstance(row, str):
             yield Rejected(row_id, "broken row", f"broken row: {row}")
             continue
@@ -103,54 +105,6 @@ def outermost(places: Iterable[Span]) -> list[Span]:
 
 def _skills_column(config: Config) -> str:
     return config.chat.columns.skills
-
-
-def _numbered(path: Path) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
-    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
-    if not files:
-        raise DataError(f"{path} holds no file. Set data.input to a file or folder with {', '.join(_FORMS)}.")
-    for file in files:
-        name = file.name if file == path else str(file.relative_to(path))
-        if not file.name.lower().endswith(_FORMS):
-            raise DataError(f"{file} ends with none of {', '.join(_FORMS)}, which tasks that answer in text accept.")
-        count = 0
-        for count, row in enumerate(_rows(file), start=1):
-            yield f"{name}:{count}", row
-        if not count:
-            raise DataError(f"{file} is empty: it has no rows.")
-
-
-def _rows(path: Path) -> Iterator[Mapping[str, Any] | str]:
-    if path.name.lower().endswith(".parquet"):
-        yield from _parquet(path)
-        return
-    try:
-        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield _object(line, number)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
-
-
-def _object(line: bytes, number: int) -> Mapping[str, Any] | str:
-    try:
-        row = json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        return f"line {number} is not JSON in UTF-8 ({error})"
-    return row if isinstance(row, dict) else f"line {number} is a JSON {type(row).__name__}, not an object"
-
-
-def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=4096):
-                yield from batch.to_pylist()
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is no readable Parquet file ({error}). Write it again.") from error
 
 
 def _example(row: Mapping[str, Any], row_id: str, config: Config) -> ChatRow | Rejected:

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,17 +14,17 @@ from jobtuner.contracts import PreparedData
 from jobtuner.errors import DataError
 from jobtuner.letters import VARIANTS, known_language, write_letter
 from jobtuner.prepare.card_facts import Cleaning
-from jobtuner.prepare.chat_card import render_chat_card
+from jobtuner.prepare.chat_card import write_chat_card
 from jobtuner.prepare.chat_generate import generate_chats
 from jobtuner.prepare.chat_rows import ChatRow, read_chat_rows, spans_of
 from jobtuner.prepare.deduplicate import assign_clusters, find_exact, text_key
-from jobtuner.prepare.shingles import normalise
+from jobtuner.prepare.leakage import Leakage, check_leakage, find_leakage
+from jobtuner.prepare.shingles import normalise, signatures
 from jobtuner.prepare.sources import Rejected
 from jobtuner.prepare.split import SPLITS, Row, assign
 from jobtuner.prepare.synthesize import generated_count
 from jobtuner.progress import track
 from jobtuner.records import ChatExample, write_jsonl
-from jobtuner.storage import fetch
 from jobtuner.tasks import Applicant, SkillsTask
 
 __all__ = ["chat_examples", "run_chat"]
@@ -50,11 +50,12 @@ def run_chat(config: Config, out_dir: Path) -> PreparedData:
 
     Args:
         config: the sections data, chat, clean, deduplicate and split, and the seed.
-        out_dir: gets train, validation and test.jsonl (`records.ChatExample`), rejected.jsonl, duplicates.jsonl and
-            card.md.
+        out_dir: gets train, validation and test.jsonl (`records.ChatExample`), rejected.jsonl, duplicates.jsonl, and
+            the data card with its pictures.
 
     Raises:
-        DataError: the input cannot be read, more than data.max_rejected of it is unusable, or a split stays empty.
+        DataError: the input cannot be read, more than data.max_rejected of it is unusable, a split stays empty, or
+            test rows are too near to training.
     """
     with tempfile.TemporaryDirectory() as downloads:
         rows = list(_read(config, Path(downloads)))
@@ -70,21 +71,24 @@ def run_chat(config: Config, out_dir: Path) -> PreparedData:
         **{name: len(splits[name]) for name in SPLITS},
     }
     assert counts["read"] == sum(counts.values()) - counts["read"], f"rows vanished: {counts}"
+    leakage = _leakage(splits, config)
     for name in SPLITS:
         write_jsonl(out_dir / f"{name}.jsonl", splits[name])
     write_jsonl(out_dir / "rejected.jsonl", (row.to_row() for row in told.rejected))
     write_jsonl(out_dir / "duplicates.jsonl", ({"id": row, "kept": kept} for row, kept in sorted(duplicate_of.items())))
     source = config.data.input or _GENERATED
-    card = render_chat_card(
+    write_chat_card(
+        out_dir,
         task=config.task,
         source=source,
         counts=counts,
         splits=splits,
         rejected=told.rejected,
-        cleaning=told.cleaning,
+        changed=told.cleaning,
         lost=told.lost,
+        near_duplicates=config.deduplicate.threshold,
+        leakage=leakage,
     )
-    (out_dir / "card.md").write_text(card, encoding="utf-8")
     return PreparedData(
         folder=out_dir,
         fingerprint=_fingerprint(out_dir),
@@ -104,7 +108,7 @@ def _read(config: Config, downloads: Path) -> Iterator[ChatRow | Rejected]:
         rows: Iterator[ChatRow | Rejected] = generate_chats(config)
     else:
         label, total = "Reading rows", None
-        rows = read_chat_rows(fetch(data.input, downloads), config)
+        rows = read_chat_rows(data.input, downloads, config)
     seen: set[str] = set()
     with track(label, total=min(total, data.max_rows or total) if total else data.max_rows) as bar:
         for row in itertools.islice(rows, data.max_rows):
@@ -132,10 +136,7 @@ def _clean(rows: Sequence[ChatRow | Rejected], config: Config, told: _Told) -> I
             if isinstance(example, Rejected):
                 told.rejected.append(example)
                 continue
-            told.cleaning.masked.update(result.masked)
-            told.cleaning.rows_masked += bool(result.masked)
-            told.cleaning.html += result.was_html
-            told.cleaning.cut += result.was_cut
+            told.cleaning.add(result)
             yield example
 
 
@@ -237,6 +238,19 @@ def _split(rows: Sequence[ChatExample], config: Config) -> dict[str, list[ChatEx
             )
         splits[name].sort(key=lambda example: (example.language, example.id))
     return splits
+
+
+def _leakage(splits: Mapping[str, Sequence[ChatExample]], config: Config) -> Leakage:
+    """The nearest training rows of test rows; places are those of the rows of training, then those of test."""
+    rows = [*splits["train"], *splits["test"]]
+    train, test = range(len(splits["train"])), range(len(splits["train"]), len(rows))
+    settings, shingle = config.split.leakage, config.deduplicate.shingle
+    texts = [normalise(row.text) for row in rows] if settings.sample else []
+    matrix = signatures(texts, shingle, config.deduplicate.permutations, config.seed)
+    halves = matrix[: len(train)], matrix[len(train) :]
+    found = find_leakage(train, test, halves, lambda place: rows[place].text, settings, shingle, config.seed)
+    check_leakage(found, settings, [row.id for row in rows])
+    return found
 
 
 def _fingerprint(out_dir: Path) -> str:

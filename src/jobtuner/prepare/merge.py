@@ -106,7 +106,7 @@ class MergedRows:
         import pyarrow.compute as pc
 
         found = Cleaning()
-        for name in ("html", "cut", "padded"):
+        for name in ("html", "cut", "padded", "repaired", "lines", "told", "orders"):
             setattr(found, "padded_labels" if name == "padded" else name, pc.sum(self._table.column(name)).as_py() or 0)
         for counted in self._table.column("masked").value_counts().to_pylist():
             if counted["values"]:

@@ -60,6 +60,13 @@ class PartRow(TypedDict):
     html: bool
     cut: bool
     padded: bool
+    repaired: bool
+    lines: bool
+    """Whether lines were dropped that occurred before, or are boilerplate."""
+    told: bool
+    """Whether the language was told from the text."""
+    orders: int
+    """Passages left out that spoke to the machine."""
     masked: str
     """Kinds of personal data with the number of places, as JSON; empty where there are none."""
     key: bytes
@@ -89,6 +96,10 @@ def numbered(rows: Iterable[JobAd | Rejected]) -> Iterator[PartRow]:
             "html": False,
             "cut": False,
             "padded": False,
+            "repaired": False,
+            "lines": False,
+            "told": False,
+            "orders": 0,
             "masked": "",
             "key": b"",
             "signature": b"",

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jobtuner.config import Config
@@ -55,7 +56,7 @@ def publish(
     _check_coverage(labels, taxonomy, config)
     leakage = _leakage(rows, splits, config)
     check_leakage(leakage, config.split.leakage, rows.ids)
-    _write(kept, splits, rejected, decisions, out_dir, config)
+    foreign = _write(kept, splits, rejected, decisions, out_dir, config)
     taxonomy.save(out_dir / "taxonomy.json")
     facts = CardFacts(
         source=source,
@@ -63,7 +64,7 @@ def publish(
         splits={name: kept.facts(splits[name]) for name in SPLITS},
         rejected=Counter(row.kind for row in rejected),
         first_rejected={row.kind: row for row in reversed(rejected)},
-        cleaning=rows.cleaning(),
+        cleaning=replace(rows.cleaning(), foreign=foreign),
         taxonomy=taxonomy,
         cluster_sizes=Counter(Counter(decisions.clusters).values()),
         largest=kept.largest_clusters(splits),
@@ -111,6 +112,8 @@ class _Kept:
 
     def _accepted(self, place: int) -> list[str]:
         """The other right codes of a row: its own, then those of rows with the same text."""
+        if not self.accepted[place] and place not in self.others:
+            return []
         codes = [code for code in self.accepted[place].split("|") if code]
         return [code for code in dict.fromkeys([*codes, *self.others.get(place, ())]) if code != self.labels[place]]
 
@@ -232,18 +235,28 @@ def _tokens(kept: _Kept, splits: _Splits, config: Config, taxonomy: Taxonomy) ->
 
 def _write(
     kept: _Kept, splits: _Splits, rejected: Sequence[Rejected], decisions: Decisions, out_dir: Path, config: Config
-) -> None:
-    foreign = _foreign_text(kept, splits["train"], config)
+) -> int:
+    """Write the rows; return how many of training got foreign text."""
+    put_into, count = _foreign_text(kept, splits["train"], config), 0
+
+    def with_foreign(rows: Iterator[Example], foreign: ForeignText) -> Iterator[Example]:
+        nonlocal count
+        for row in rows:
+            changed = foreign.put_into(row)
+            count += changed is not row
+            yield changed
+
     with track("Writing splits", total=len(kept.places)) as bar:
         for name in SPLITS:
             rows = kept.examples(splits[name], bar.advance)
-            if name == "train" and foreign is not None:
-                rows = map(foreign.put_into, rows)
+            if name == "train" and put_into is not None:
+                rows = with_foreign(rows, put_into)
             write_jsonl(out_dir / f"{name}.jsonl", rows)
     write_jsonl(out_dir / "rejected.jsonl", (row.to_row() for row in rejected))
     ids = kept.rows.ids
     pairs = sorted((ids[row], ids[stays]) for row, stays in decisions.duplicate_of.items())
     write_jsonl(out_dir / "duplicates.jsonl", ({"id": row, "kept": stays} for row, stays in pairs))
+    return count
 
 
 def _foreign_text(kept: _Kept, train: Sequence[int], config: Config) -> ForeignText | None:

@@ -18,7 +18,7 @@ from jobtuner.records import UNKNOWN_LANGUAGE, JobAd
 from jobtuner.row_files import ACCEPTED, Budget, Row, form_of, raw_rows
 from jobtuner.storage import fetch
 
-__all__ = ["Rejected", "Row", "read_location", "read_rows", "source_files", "to_ad"]
+__all__ = ["Rejected", "Row", "located_rows", "read_location", "read_rows", "source_files", "to_ad"]
 
 _LONGEST_VALUE = 200  # characters of a rejected value that are kept
 
@@ -95,8 +95,7 @@ def read_rows(path: Path, columns: Columns, max_bytes: int | None = None) -> Ite
     """
     budget = Budget(max_bytes)
     for file in source_files(path):
-        name = str(file.relative_to(path)) if file != path else file.name
-        yield from _read_file(file, name, columns, budget)
+        yield from _read_file(file, _name(file, path), columns, budget)
 
 
 def read_location(
@@ -119,11 +118,39 @@ def read_location(
         return
     name = location.removeprefix(SCHEME)
     rows = hub_rows(location, partial(_check_columns, name, _wanted(columns)))
+    for row_id, row in _numbered(rows, name, location):
+        yield _ad(row, row_id, columns)
+
+
+def located_rows(location: str, downloads: Path, max_bytes: int | None = None) -> Iterator[tuple[str, Row | str]]:
+    """Yield every row of any location as it is, or why it is none, each with an id of file and number.
+
+    Args:
+        location, downloads, max_bytes: see `read_location`.
+
+    Raises:
+        DataError: as `read_location`, but for columns: any will do.
+        StorageError: the location cannot be fetched.
+    """
+    if location.startswith(SCHEME):
+        yield from _numbered(hub_rows(location, lambda _: None), location.removeprefix(SCHEME), location)
+        return
+    path, budget = fetch(location, downloads), Budget(max_bytes)
+    for file in source_files(path):
+        yield from _numbered(raw_rows(file, budget=budget), _name(file, path), file)
+
+
+def _name(file: Path, path: Path) -> str:
+    """A file's name in what it was found in."""
+    return str(file.relative_to(path)) if file != path else file.name
+
+
+def _numbered(rows: Iterator[Row | str], name: str, place: Path | str) -> Iterator[tuple[str, Row | str]]:
     count = 0
     for count, row in enumerate(rows, start=1):
-        yield to_ad(row, f"{name}:{count}", columns)
+        yield f"{name}:{count}", row
     if not count:
-        raise DataError(f"{location} is empty: it has no rows.")
+        raise DataError(f"{place} is empty: it has no rows.")
 
 
 def _is_marker(path: Path) -> bool:
@@ -131,15 +158,15 @@ def _is_marker(path: Path) -> bool:
 
 
 def _read_file(path: Path, name: str, columns: Columns, budget: Budget) -> Iterator[JobAd | Rejected]:
-    count = 0
-    for count, row in enumerate(raw_rows(path, partial(_check_columns, path, _wanted(columns)), budget), start=1):
-        row_id = f"{name}:{count}"
-        if isinstance(row, str):
-            yield Rejected(row_id, "broken row", f"broken row: {row}")
-        else:
-            yield to_ad(row, row_id, columns)
-    if not count:
-        raise DataError(f"{path} is empty: it has no rows.")
+    rows = raw_rows(path, partial(_check_columns, path, _wanted(columns)), budget)
+    for row_id, row in _numbered(rows, name, path):
+        yield _ad(row, row_id, columns)
+
+
+def _ad(row: Row | str, row_id: str, columns: Columns) -> JobAd | Rejected:
+    if isinstance(row, str):
+        return Rejected(row_id, "broken row", f"broken row: {row}")
+    return to_ad(row, row_id, columns)
 
 
 def _wanted(columns: Columns) -> dict[str, str]:

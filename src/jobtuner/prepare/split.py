@@ -94,22 +94,19 @@ def _clusters(rows: Sequence[Row], seed: int) -> list[_Cluster]:
     members: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         members[row.cluster].append(row)
-    return [
-        _Cluster(
-            name=name,
-            label=_most_common([row.label for row in members[name]]),
-            language=_most_common([row.language for row in members[name]]),
-            size=len(members[name]),
-            chance=_chance(seed, name),
-            date=min(row.date for row in members[name]),
-        )
-        for name in members
-    ]
+    return [_cluster(name, _chance(seed, name), members[name]) for name in members]
+
+
+def _cluster(name: str, chance: float, members: Sequence[Row]) -> _Cluster:
+    first = members[0]
+    if len(members) == 1:  # so it is for most clusters
+        return _Cluster(name, first.label, first.language, 1, chance, first.date)
+    label = _most_common([row.label for row in members])
+    language = _most_common([row.language for row in members])
+    return _Cluster(name, label, language, len(members), chance, min(row.date for row in members))
 
 
 def _most_common(values: Sequence[str]) -> str:
-    if len(values) == 1:  # so it is for most clusters
-        return values[0]
     counts = Counter(values)
     return min(counts, key=lambda value: (-counts[value], value))
 

@@ -66,6 +66,8 @@ def _preprocess_row(
         return
     row["text"], row["label"], row["accepted"] = result.text, codes[0], "|".join(codes[1:])
     row["html"], row["cut"], row["padded"] = result.was_html, result.was_cut, resolver.padded > padded
+    row["repaired"], row["lines"], row["orders"] = result.was_repaired, result.lost_lines, result.orders
+    row["told"] = finder is not None and row["language"] != UNKNOWN_LANGUAGE
     row["masked"] = json.dumps(result.masked, sort_keys=True) if result.masked else ""
 
 

@@ -50,7 +50,18 @@ def facts(rejected: list[Rejected], splits: dict[str, list[Example]] = SPLITS) -
         },
         rejected=Counter(row.kind for row in rejected),
         first_rejected={row.kind: row for row in reversed(rejected)},
-        cleaning=Cleaning(masked=Counter(EMAIL=4, URL=1), rows_masked=3, html=2, cut=1, padded_labels=5),
+        cleaning=Cleaning(
+            masked=Counter(EMAIL=4, URL=1),
+            rows_masked=3,
+            html=2,
+            cut=1,
+            padded_labels=5,
+            orders=6,
+            repaired=7,
+            lines=8,
+            told=9,
+            foreign=11,
+        ),
         taxonomy=TAXONOMY,
         cluster_sizes=Counter(sizes.values()),
         largest=[Cluster(name, size, text_of[name]) for name, size in sizes.items() if size > 1],
@@ -95,6 +106,11 @@ def test_personal_data_and_cleaning_are_counted() -> None:
         "| rows with HTML | 2 |",
         "| rows cut to the longest length | 1 |",
         "| labels that got leading zeros back | 5 |",
+        "| passages left out that spoke to the machine | 6 |",
+        "| rows whose characters were repaired | 7 |",
+        "| rows that lost repeated lines or boilerplate | 8 |",
+        "| rows whose language was told from the text | 9 |",
+        "| training rows that got a foreign sentence (data.hostile) | 11 |",
     ):
         assert line in lines
 

@@ -3,7 +3,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from jobtuner.config import Config, load_config
 from jobtuner.errors import DataError
@@ -18,7 +20,7 @@ def _config(task: str, **settings: str) -> Config:
 def _read(tmp_path: Path, rows: list[Any], config: Config) -> list[ChatRow | Rejected]:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), "utf-8")
-    return list(read_chat_rows(path, config))
+    return list(read_chat_rows(str(path), tmp_path, config))
 
 
 def _quoted(row: ChatRow | Rejected) -> list[str]:
@@ -124,16 +126,49 @@ def test_letters_and_chats_are_read(tmp_path: Path) -> None:
     assert (first.answer, second.text, second.answer) == ("4", "Hi", "Hello")
 
 
+CHATS = [
+    {"conversations": [{"from": "human", "value": f"Ask {n}"}, {"from": "gpt", "value": f"Say {n}"}], "score": 5.0}
+    for n in range(3)
+]
+"""The columns of mlabonne/FineTome-100k."""
+
+
+@pytest.mark.parametrize("form", ["hf", "rows.jsonl.zst", "rows.parquet.gz", "rows.csv"])
+def test_chats_come_from_the_hub_and_from_every_form_of_file(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "set").mkdir()
+    location, ids = str(tmp_path / "set" / form), f"{form}:1"
+    if form == "hf":
+        location, ids = f"hf://{tmp_path}/set#train", f"{tmp_path}/set#train:1"
+        parquet.write_table(pa.Table.from_pylist(CHATS), tmp_path / "set" / "train.parquet")
+    elif form.endswith(".zst"):
+        Path(location).write_bytes(
+            pa.compress("".join(json.dumps(row) + "\n" for row in CHATS).encode(), "zstd", asbytes=True)
+        )
+    elif form.endswith(".gz"):
+        parquet.write_table(pa.Table.from_pylist(CHATS), tmp_path / "plain.parquet")
+        Path(location).write_bytes(gzip.compress((tmp_path / "plain.parquet").read_bytes()))
+    else:
+        Path(location).write_text("instruction,output\nAsk 0,Say 0\nAsk 1,Say 1\nAsk 2,Say 2\n")
+    rows = list(read_chat_rows(location, tmp_path, _config("instruct")))
+    assert [(row.text, row.answer) for row in rows if isinstance(row, ChatRow)] == [
+        (f"Ask {n}", f"Say {n}") for n in range(3)
+    ]
+    assert rows[0].id == ids
+
+
 def test_files_that_cannot_be_used_are_errors(tmp_path: Path) -> None:
     config = _config("skills")
-    (tmp_path / "a.csv").write_text("text,skills\n")
+    (tmp_path / "a.txt").write_text("text,skills\n")
     with pytest.raises(DataError, match="ends with none of"):
-        list(read_chat_rows(tmp_path / "a.csv", config))
+        list(read_chat_rows(f"{tmp_path}/a.txt", tmp_path, config))
     (tmp_path / "b.jsonl").write_text("\n")
     with pytest.raises(DataError, match="is empty"):
-        list(read_chat_rows(tmp_path / "b.jsonl", config))
+        list(read_chat_rows(f"{tmp_path}/b.jsonl", tmp_path, config))
     (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b'{"text": 1}' * 99)[:-9])
-    with pytest.raises(DataError, match="cannot be read"):
-        list(read_chat_rows(tmp_path / "c.jsonl.gz", config))
-    with pytest.raises(DataError, match="holds no file"):
-        list(read_chat_rows(tmp_path / "none", config))
+    with pytest.raises(DataError, match="no complete gzip file"):
+        list(read_chat_rows(f"{tmp_path}/c.jsonl.gz", tmp_path, config))
+    with pytest.raises(DataError, match="does not exist"):
+        list(read_chat_rows(f"{tmp_path}/none", tmp_path, config))

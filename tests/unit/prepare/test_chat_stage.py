@@ -27,9 +27,7 @@ def _examples(prepared: PreparedData) -> dict[str, list[ChatExample]]:
 
 @pytest.mark.parametrize("task", ["skills", "cover_letter", "instruct"])
 def test_generated_data_is_whole_and_leak_free(task: str, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-    prepared = run(_config(task), {}, tmp_path / "a")
+    prepared = run(_config(task), {}, tmp_path)
     splits = _examples(prepared)
     counts = prepared.counts
     assert counts["read"] == 96 == sum(value for key, value in counts.items() if key != "read")
@@ -37,9 +35,15 @@ def test_generated_data_is_whole_and_leak_free(task: str, tmp_path: Path) -> Non
     clusters = [{row.cluster for row in rows} for rows in splits.values()]
     assert not clusters[0] & clusters[1] and not clusters[0] & clusters[2] and not clusters[1] & clusters[2]
     assert all(row.answer for rows in splits.values() for row in rows)
-    assert prepared.fingerprint == run(_config(task), {}, tmp_path / "b").fingerprint
-    assert prepared.fingerprint != run(_config(task, seed=3), {}, tmp_path / "b").fingerprint
     assert f"Task: {task}." in (prepared.folder / "card.md").read_text(encoding="utf-8")
+    page = (prepared.folder / "card.html").read_text(encoding="utf-8")
+    assert f"Task: {task}." in page and page.count("data:image/png;base64,") == 6
+
+
+def test_runs_are_repeatable_and_the_seed_counts(tmp_path: Path) -> None:
+    first = run(_config("skills"), {}, tmp_path)
+    assert first.fingerprint == run(_config("skills"), {}, tmp_path).fingerprint
+    assert first.fingerprint != run(_config("skills", seed=3), {}, tmp_path).fingerprint
 
 
 def test_generated_skills_are_the_annotated_places(tmp_path: Path) -> None:
@@ -95,6 +99,7 @@ def test_spans_follow_the_text_through_cleaning(tmp_path: Path) -> None:
     found = {row.text: row.answer for rows in _examples(prepared).values() for row in rows}
     assert found.get("Cook: sauces", found.get("COOK: sauces")) == '["sauces"]'
     assert all("<p>" not in text for text in found)
+    assert "| rows with HTML | 8 |" in (out / "card.md").read_text(encoding="utf-8")
 
 
 def test_groups_never_cross_a_split(tmp_path: Path) -> None:
@@ -108,6 +113,15 @@ def test_groups_never_cross_a_split(tmp_path: Path) -> None:
             number = int(row.id.rpartition(":")[2]) - 1
             sides.setdefault(str(number // 3), set()).add(name)
     assert all(len(names) == 1 for names in sides.values())
+
+
+def test_test_rows_that_training_knows_stop_the_stage(tmp_path: Path) -> None:
+    rows = [{"text": f"{text} {number}", "skills": []} for number, text in enumerate(MANY)]
+    config = _config("skills", data__input=_input(tmp_path, rows), split__leakage__similarity=0.5)
+    with pytest.raises(DataError, match=r"test rows have a training row of similarity 0\.5 or more.*\n  rows\.jsonl:"):
+        run(config, {}, tmp_path)
+    found = _config("skills", data__input=_input(tmp_path, rows), split__leakage__sample=0)
+    assert "Not looked for" in (run(found, {}, tmp_path).folder / "card.md").read_text(encoding="utf-8")
 
 
 def test_a_wrong_column_is_told_with_the_reason(tmp_path: Path) -> None:

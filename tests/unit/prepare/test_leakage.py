@@ -1,14 +1,17 @@
 import random
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobtuner.config import LeakageConfig
 from jobtuner.errors import DataError
+from jobtuner.prepare import leakage
 from jobtuner.prepare.leakage import Leakage, Neighbour, check_leakage, find_leakage
 from jobtuner.prepare.shingles import jaccard, shingle_sets, signatures
+from jobtuner.progress import track
 
 WORDS = ["clerk", "night", "ward", "steel", "bakery", "pump", "ledger", "sales", "crane", "orchard", "audit", "bus"]
 
@@ -47,6 +50,19 @@ def test_similarities_are_those_of_all_pairs(seed: int) -> None:
         best = max(jaccard(sets[pair.test], sets[place]) for place in range(40))
         # three candidates by 64 hash functions: their estimates have a standard deviation of 0.06 here
         assert pair.similarity >= best - 0.15
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 12))
+def test_candidates_are_those_of_a_plain_comparison(seed: int, rows: int, block: int) -> None:
+    generator = np.random.default_rng(seed)
+    train, test = (generator.integers(0, 3, size=(size, 20), dtype=np.uint32) for size in (rows, 5))
+    agree = (train[None] == test[:, None]).sum(axis=2)
+    plain = [sorted(range(rows), key=lambda row: (-counts[row], row))[:3] for counts in agree.tolist()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leakage, "_BLOCK", block)
+        with track("Comparing") as bar:
+            assert leakage._nearest(train, test, bar) == plain
 
 
 def test_a_sample_is_drawn_where_there_are_more_rows() -> None:
