@@ -36,7 +36,9 @@ class Section:
     """Name of a picture in `card_charts.CHARTS`."""
 
 
-def write_page(about: str, facts: ChartFacts, sections: Sequence[Section], folder: Path) -> None:
+def write_page(
+    about: str, facts: ChartFacts, sections: Sequence[Section], folder: Path, drawn: Sequence[str] | None = None
+) -> None:
     """Write card.md, card.html and the pictures into the folder.
 
     Args:
@@ -44,10 +46,11 @@ def write_page(about: str, facts: ChartFacts, sections: Sequence[Section], folde
         facts: what the pictures show.
         sections: in their order.
         folder: gets the files.
+        drawn: the pictures that lie in the folder; None: they are drawn now.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-    drawn = draw_charts(facts, folder)
+    drawn = draw_charts(facts, folder) if drawn is None else drawn
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=select_autoescape(["html"]),
