@@ -1,7 +1,7 @@
 """The data card of labelled ads: what went in, what came out, and what happened to the rest."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jobtuner.prepare.card_facts import CardFacts, SplitFacts
@@ -16,9 +16,9 @@ __all__ = ["render_card", "write_card"]
 _SHOWN = 10  # entries of an open-ended list
 
 
-def write_card(facts: CardFacts, folder: Path) -> None:
-    """Write card.md, card.html and the pictures into the folder."""
-    write_page(_about(facts), facts, _sections(facts), folder)
+def write_card(facts: CardFacts, folder: Path, drawn: Sequence[str] | None = None) -> None:
+    """Write card.md, card.html and the pictures (but those that are drawn already) into the folder."""
+    write_page(_about(facts), facts, _sections(facts), folder, drawn)
 
 
 def render_card(facts: CardFacts) -> str:

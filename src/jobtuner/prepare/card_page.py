@@ -36,7 +36,9 @@ class Section:
     """Name of a picture in `card_charts.CHARTS`."""
 
 
-def write_page(about: str, facts: ChartFacts, sections: Sequence[Section], folder: Path) -> None:
+def write_page(
+    about: str, facts: ChartFacts, sections: Sequence[Section], folder: Path, drawn: Sequence[str] | None = None
+) -> None:
     """Write card.md, card.html and the pictures into the folder.
 
     Args:
@@ -44,8 +46,9 @@ def write_page(about: str, facts: ChartFacts, sections: Sequence[Section], folde
         facts: what the pictures show.
         sections: in their order.
         folder: gets the files.
+        drawn: the pictures that lie in the folder; None: they are drawn now.
     """
-    drawn = draw_charts(facts, folder)
+    drawn = draw_charts(facts, folder) if drawn is None else drawn
     environment = page_templates(Path(__file__).parent / "templates")
     environment.filters["shown"] = _shown
     charts = {name: (CHARTS[name], data_uri((folder / name).read_bytes())) for name in drawn}

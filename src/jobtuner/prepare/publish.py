@@ -1,15 +1,18 @@
 """The result of prepare: splits, rejected rows, duplicates, data card, contract. Texts go from part to split singly."""
 
 import hashlib
+import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from jobtuner.config import Config
 from jobtuner.contracts import PreparedData
 from jobtuner.errors import DataError
 from jobtuner.prepare.card import write_card
+from jobtuner.prepare.card_charts import draw_charts
 from jobtuner.prepare.card_facts import CardFacts, Cluster, Pair, SplitFacts
 from jobtuner.prepare.hostile import ForeignText
 from jobtuner.prepare.leakage import Leakage, Neighbour, check_leakage, find_leakage
@@ -28,6 +31,7 @@ _SHOWN = 10  # clusters and pairs in the card
 _SHOWN_CHARS = 60  # of a text in the card
 _WORDS_FROM = 1000  # ads, for foreign text
 _BLOCK = 1 << 20
+_MANY = 20_000  # rows from which writing them takes as long as starting a process that draws meanwhile
 
 _Splits = Mapping[str, Sequence[int]]
 
@@ -56,15 +60,13 @@ def publish(
     _check_coverage(labels, taxonomy, config)
     leakage = _leakage(rows, splits, config)
     check_leakage(leakage, config.split.leakage, rows.ids)
-    foreign = _write(kept, splits, rejected, decisions, out_dir, config)
-    taxonomy.save(out_dir / "taxonomy.json")
     facts = CardFacts(
         source=source,
         counts=counts,
         splits={name: kept.facts(splits[name]) for name in SPLITS},
         rejected=Counter(row.kind for row in rejected),
         first_rejected={row.kind: row for row in reversed(rejected)},
-        cleaning=replace(rows.cleaning(), foreign=foreign),
+        cleaning=rows.cleaning(),
         taxonomy=taxonomy,
         cluster_sizes=Counter(Counter(decisions.clusters).values()),
         largest=kept.largest_clusters(splits),
@@ -73,7 +75,10 @@ def publish(
         nearest=[_pair(kept, found) for found in leakage.neighbours[:_SHOWN]],
         tokens=_tokens(kept, splits, config, taxonomy),
     )
-    write_card(facts, out_dir)
+    with _charts(facts, out_dir, apart=len(rows) >= _MANY) as drawn:
+        facts.cleaning.foreign = _write(kept, splits, rejected, decisions, out_dir, config)
+        taxonomy.save(out_dir / "taxonomy.json")
+        write_card(facts, out_dir, drawn())
     return PreparedData(
         folder=out_dir,
         fingerprint=_fingerprint(out_dir, taxonomy.version),
@@ -84,6 +89,16 @@ def publish(
         taxonomy_version=taxonomy.version,
         counts=counts,
     ).save()
+
+
+@contextmanager
+def _charts(facts: CardFacts, folder: Path, *, apart: bool) -> Iterator[Callable[[], Sequence[str]]]:
+    """Draw the pictures, in a process of their own while the block goes on; what is yielded waits and names them."""
+    if not apart:
+        yield lambda: draw_charts(facts, folder)
+        return
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        yield pool.submit(draw_charts, facts, folder).result
 
 
 class _Kept:

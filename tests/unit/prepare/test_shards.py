@@ -16,7 +16,9 @@ import pytest
 from jobtuner.config import Columns, Config, DataConfig, RuleConfig
 from jobtuner.contracts import PreparedData
 from jobtuner.errors import ContractError, DataError
-from jobtuner.prepare import workshop
+from jobtuner.prepare import publish, workshop
+from jobtuner.prepare.card_charts import draw_charts
+from jobtuner.prepare.card_facts import ChartFacts
 from jobtuner.prepare.parts import PART_PATTERN, PartRow, numbered, write_part
 from jobtuner.prepare.stage import read_source, run, run_merge, run_shard
 from jobtuner.prepare.synthesize import generate_ads
@@ -141,11 +143,19 @@ def test_a_damaged_part_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_processes_change_nothing(tmp_path: Path) -> None:
+def test_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_rows(tmp_path / "rows.jsonl")
     whole = in_one_go(settings(source), tmp_path / "whole")
+    monkeypatch.setattr(publish, "_MANY", 1)
+    monkeypatch.setattr(publish, "draw_charts", _draw)
     parted = in_one_go(settings(source, part_rows=150, workers=2), tmp_path / "parted")
-    assert content(parted.folder) == content(whole.folder)
+    assert content(parted.folder) == content(whole.folder)  # card.html holds the pictures
+    assert int((parted.folder / "drawn by").read_text()) != os.getpid()
+
+
+def _draw(facts: ChartFacts, folder: Path) -> list[str]:
+    (folder / "drawn by").write_text(str(os.getpid()))
+    return draw_charts(facts, folder)
 
 
 _SCRIPT = """
