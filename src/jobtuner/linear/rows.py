@@ -49,7 +49,8 @@ class TrainingRows:
 
     def spoken(self) -> NDArray[np.intp]:
         """Places of the labelled rows and of all titles in their languages."""
-        return np.r_[: self.labelled + self.near, self.labelled + self.near + self.far : len(self.texts)]
+        first = self.labelled + self.near
+        return np.concatenate([np.arange(first), np.arange(first + self.far, len(self.texts))])
 
 
 def collect(
