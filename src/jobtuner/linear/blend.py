@@ -27,6 +27,7 @@ _CANDIDATES = 30  # labels a text that are weighed anew; the right one is among 
 _PENALTY = 1e-3  # on the squares of the weights, of features scaled to variance 1
 _MOST_HELD, _FEWEST_HELD = 3000, 200  # rows to learn nine weights from; with fewer they are mostly chance
 _HEAD = 8  # words of a text that decide with which others it is held out: re-posts begin alike
+_PLAIN = 8  # features without the word vectors, whose scores are the ninth
 _LEAST = 1e-14  # probability that stands for 0
 
 
@@ -42,6 +43,8 @@ class Evidence:
     """Shares of the labels among more of the nearest labelled rows."""
     centre: NDArray[np.float32]
     """Cosine with the mean of the label's rows."""
+    words: NDArray[np.float32] | None = None
+    """Scores by the vectors of the text's words, but for a constant a text; None without them."""
 
 
 class Blend:
@@ -85,7 +88,15 @@ class Blend:
         known = hits.any(axis=1)
         if known.sum() < _FEWEST_HELD:
             return None
-        return cls(_conditional_logit(features[known], hits[known]), counts[1], labels)
+        features, hits = features[known], hits[known]
+        if features.shape[2] > _PLAIN and not _earns_its_place(features, hits):
+            features = features[:, :, :_PLAIN]
+        return cls(_conditional_logit(features, hits), counts[1], labels)
+
+    @property
+    def uses_words(self) -> bool:
+        """Whether the word vectors have a weight."""
+        return len(self._weights) > _PLAIN
 
     def log_probabilities(self, evidence: Evidence) -> NDArray[np.float32]:
         """Log-probabilities, shape [n, labels]; the exponentials of a row sum to 1."""
@@ -105,6 +116,8 @@ class Blend:
         """The blend that `tensors` told of; None where there was none."""
         if "blend.weights" not in tensors:
             return None
+        if len(tensors["blend.weights"]) not in (_PLAIN, _PLAIN + 1):
+            raise ValueError(f"{len(tensors['blend.weights'])} weights of a blend")
         if len(tensors["blend.counts"]) != len(labels):
             raise ValueError(f"counts of {len(tensors['blend.counts'])} labels, not {len(labels)}")
         return cls(tensors["blend.weights"], tensors["blend.counts"], labels)
@@ -129,6 +142,9 @@ class Blend:
             *(np.log(_sums(evidence.mixed, groups)[np.arange(len(candidates))[:, None], groups[candidates]] + 1e-6)
               for groups in self._groups),
         ]  # fmt: skip
+        if evidence.words is not None:
+            scores = of(evidence.words)
+            columns.append(scores - scores.mean(axis=1, keepdims=True))
         return np.stack(columns, axis=2).astype(np.float32), candidates
 
 
@@ -165,6 +181,21 @@ def _sums(values: NDArray[np.float32], groups: NDArray[np.intp]) -> NDArray[np.f
     size = len(groups)
     member = csr_matrix((np.ones(size, np.float32), (np.arange(size), groups)), shape=(size, int(groups.max()) + 1))
     return np.asarray(values @ member)
+
+
+def _earns_its_place(features: NDArray[np.float32], right: NDArray[np.bool_]) -> bool:
+    """Whether the last feature makes rows likelier that the weights have not seen, by more than two standard errors.
+
+    The weights are learnt on every other row and asked the rest, and the other way round.
+    """
+    gains = np.zeros(len(features))
+    for start in (0, 1):
+        seen, asked = slice(start, None, 2), slice(1 - start, None, 2)
+        for sign, width in ((1.0, features.shape[2]), (-1.0, features.shape[2] - 1)):
+            weights = _conditional_logit(features[seen, :, :width], right[seen])
+            chances = np.exp(log_softmax(features[asked, :, :width] @ weights))
+            gains[asked] += sign * np.log(np.maximum((chances * right[asked]).sum(axis=1), _LEAST))
+    return bool(gains.mean() > 2.0 * gains.std() / len(gains) ** 0.5)
 
 
 def _conditional_logit(features: NDArray[np.float32], right: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from jobtuner.config import BaselineConfig
 from jobtuner.errors import DataError, ModelError
-from jobtuner.linear.parts import EmbeddingModel, NgramModel
+from jobtuner.linear.embedding_model import EmbeddingModel
+from jobtuner.linear.ngram_model import NgramModel
 from jobtuner.linear.rows import collect
 from jobtuner.linear.taxonomy_rows import TitleRow
 

@@ -14,7 +14,10 @@ from jobtuner.records import UNKNOWN_LANGUAGE
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["TrainingRows", "collect"]
+__all__ = ["TrainingRows", "collect", "titles_an_epoch"]
+
+_TITLES_A_ROW = 2  # taxonomy titles an epoch for each labelled row: bounds the time where a taxonomy has 300,000
+_FEW = 2000  # taxonomy titles that an epoch always has room for
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,19 @@ class TrainingRows:
     """Number of the other taxonomy titles."""
     seen: int
     """Number of labels that labelled rows carry."""
+    foreign: float
+    """Share of the labelled texts, equal ones counted apart, that are known to be in another language than English."""
 
     def weights(self, title_weight: float) -> NDArray[np.float32]:
         """1 for labelled rows, `title_weight` for titles."""
         weights = np.full(len(self.texts), title_weight, dtype=np.float32)
         weights[: self.labelled] = 1.0
         return weights
+
+    def spoken(self) -> NDArray[np.intp]:
+        """Places of the labelled rows and of all titles in their languages."""
+        first = self.labelled + self.near
+        return np.concatenate([np.arange(first), np.arange(first + self.far, len(self.texts))])
 
 
 def collect(
@@ -81,7 +91,19 @@ def collect(
         near=len(near),
         far=len(far),
         seen=len(known),
+        foreign=_foreign(languages or ()),
     )
+
+
+def titles_an_epoch(rows: int) -> int:
+    """Taxonomy titles that one pass has room for beside so many labelled rows."""
+    return max(_FEW, _TITLES_A_ROW * rows)
+
+
+def _foreign(languages: Sequence[str]) -> float:
+    """Share of the languages that are known and not English."""
+    others = sum(language.lower().split("-")[0] not in ("en", UNKNOWN_LANGUAGE) for language in languages)
+    return others / max(len(languages), 1)
 
 
 def _key(text: str) -> str:

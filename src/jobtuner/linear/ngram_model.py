@@ -1,4 +1,4 @@
-"""The two kinds of baseline: each fits, scores, and names what a file must hold of it."""
+"""The baseline of kind "ngrams": regression, nearest rows and word vectors, weighed by what held-out rows tell."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,20 +9,18 @@ from numpy.typing import NDArray
 
 from jobtuner.config import BaselineConfig
 from jobtuner.linear.blend import FLOOR, Blend, Evidence, held_out
-from jobtuner.linear.embeddings import SentenceEncoder, chosen_encoder
 from jobtuner.linear.neighbours import Neighbours
 from jobtuner.linear.ngrams import NgramFeatures
-from jobtuner.linear.rows import TrainingRows
+from jobtuner.linear.rows import TrainingRows, titles_an_epoch
 from jobtuner.linear.softmax_regression import fit_softmax, log_softmax, visiting_order
 from jobtuner.linear.weights import StoredWeights
+from jobtuner.linear.word_vectors import WordVectors, chosen_vectors, word_vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["EmbeddingModel", "NgramModel"]
+__all__ = ["NgramModel"]
 
-_TITLES_A_ROW = 2  # taxonomy titles an epoch for each labelled row: bounds the time where a taxonomy has 300,000
-_FEW = 2000  # taxonomy titles that an epoch always has room for
 _CHUNK = 256  # texts weighed at once: 256 × 3,000 labels × 5 arrays in float32 = 15 MB
 _LEAST = 1e-14  # probability that stands for 0, whose logarithm is not finite
 
@@ -38,14 +36,15 @@ class NgramModel:
         neighbours: Neighbours | None,
         share: float,
         blend: Blend | None,
+        words: WordVectors | None,
     ) -> None:
         self._features, self._weights, self._bias = features, weights, bias
-        self._neighbours, self._share, self._blend = neighbours, share, blend
+        self._neighbours, self._share, self._blend, self._words = neighbours, share, blend, words
 
     @staticmethod
     def most_titles(rows: int, config: BaselineConfig) -> int:
         """Taxonomy titles beside so many labelled rows: as many as the epochs visit together."""
-        return config.epochs * _titles_an_epoch(rows)
+        return config.epochs * titles_an_epoch(rows)
 
     @staticmethod
     def answers_unseen(config: BaselineConfig) -> bool:
@@ -63,12 +62,16 @@ class NgramModel:
         features = NgramFeatures(config)
         matrix = features.fit_transform(rows.texts)
         held = held_out(rows.texts[: rows.labelled], config.blend if _has_neighbours(config) else 0.0, seed)
+        vectors = _vectors(features, matrix, rows, config) if len(held) else None
         with ThreadPoolExecutor(1) as second:
-            twin = second.submit(_fitted, features, matrix, rows, config, seed, held, None) if len(held) else None
-            model, counts = _fitted(features, matrix, rows, config, seed, held[:0], on_epoch)
+            parts = (features, matrix, rows, vectors, config, seed)
+            twin = second.submit(_fitted, *parts, held, None) if len(held) else None
+            model, counts = _fitted(*parts, held[:0], on_epoch)
             if twin is not None:
                 other, before = twin.result()
                 model._blend = other._learnt_blend(matrix[held], rows.targets[held], (before, counts), rows.labels)
+        if model._blend is None or not model._blend.uses_words:
+            model._words = None
         model._weights = StoredWeights.of(
             model._weights.values.astype(np.float32, copy=False), config.weights, config.prune
         )
@@ -117,13 +120,15 @@ class NgramModel:
         near = self._neighbours.nearness(matrix)  # type: ignore[union-attr]  # who calls has some
         linear = self._linear(matrix, near.votes.shape[1])
         mixed = self._mixed(linear, near.votes).astype(np.float32)
-        return Evidence(np.maximum(linear, np.float32(FLOOR)), mixed, near.many, near.centre)
+        words = None if self._words is None else self._words.scores(matrix)
+        return Evidence(np.maximum(linear, np.float32(FLOOR)), mixed, near.many, near.centre, words)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Arrays for the file of weights."""
         near = {} if self._neighbours is None else self._neighbours.tensors()
         blend = {} if self._blend is None else self._blend.tensors()
-        return {**self._weights.tensors(), "bias": self._bias, **self._features.tensors(), **near, **blend}
+        words = {} if self._words is None else self._words.tensors()
+        return {**self._weights.tensors(), "bias": self._bias, **self._features.tensors(), **near, **blend, **words}
 
     def document(self) -> dict[str, Any]:
         """What the JSON file holds beside settings and labels."""
@@ -150,20 +155,24 @@ class NgramModel:
         if len(bias) > len(labels) or (neighbours is None and len(bias) != len(labels)):
             raise ValueError(f"bias of shape {bias.shape} beside {len(labels)} labels")
         weights, blend = StoredWeights.restore(tensors, (terms, len(bias))), Blend.restore(tensors, labels)
-        return cls(features, weights, bias, neighbours, config.neighbour_share, blend)
+        words = WordVectors.restore(tensors, len(document["words"]), len(labels))
+        if (words is not None) != (blend is not None and blend.uses_words):
+            raise ValueError("word vectors without a weight in the blend, or the other way round")
+        return cls(features, weights, bias, neighbours, config.neighbour_share, blend, words)
 
 
 def _fitted(
     features: NgramFeatures,
     matrix: "csr_matrix",
     rows: TrainingRows,
+    vectors: NDArray[np.float32] | None,
     config: BaselineConfig,
     seed: int,
     held: NDArray[np.intp],
     on_epoch: Callable[[], None] | None,
 ) -> tuple[NgramModel, NDArray[np.float32]]:
     """A model without blend that has not seen the held-out rows, and the rows of each label that it has seen."""
-    limit = _titles_an_epoch(rows.labelled)
+    limit = titles_an_epoch(rows.labelled)
     orders = visiting_order(rows.labelled, (rows.near, rows.far), limit, config.epochs, seed)
     kept = np.setdiff1d(np.arange(len(rows.texts)), held)
     orders = [order[~np.isin(order, held)] for order in orders]
@@ -178,92 +187,20 @@ def _fitted(
     neighbours = None
     if _has_neighbours(config):
         neighbours = Neighbours.of(matrix[kept], rows.targets[kept], config.neighbours, labelled)
+    words = None if vectors is None else WordVectors.fit(vectors, matrix, rows, config, seed, held)
     stored = StoredWeights.of(weights, "float32", 0.0)
-    return NgramModel(features, stored, bias, neighbours, config.neighbour_share, None), counts
+    return NgramModel(features, stored, bias, neighbours, config.neighbour_share, None, words), counts
 
 
-class EmbeddingModel:
-    """Logistic regression on sentence embeddings."""
-
-    def __init__(self, name: str, encoder: SentenceEncoder, weights: StoredWeights, bias: NDArray[np.float32]) -> None:
-        self._name, self._encoder, self._weights, self._bias = name, encoder, weights, bias
-
-    @staticmethod
-    def most_titles(rows: int, config: BaselineConfig) -> int:  # noqa: ARG004  # one pass, whatever the epochs
-        """Taxonomy titles beside so many labelled rows: each costs a forward pass of the encoder."""
-        return _titles_an_epoch(rows)
-
-    @staticmethod
-    def answers_unseen(config: BaselineConfig) -> bool:  # noqa: ARG004  # whatever the settings
-        """Labels without rows cannot be answered."""
-        return False
-
-    @classmethod
-    def fit(
-        cls,
-        rows: TrainingRows,
-        config: BaselineConfig,
-        seed: int,  # noqa: ARG003  # lbfgs starts at 0: nothing here is drawn
-        on_epoch: Callable[[], None] | None,
-    ) -> "EmbeddingModel":
-        """Encode the texts and fit the regression; a row with several labels counts once for each, by its share."""
-        from sklearn.linear_model import LogisticRegression
-
-        name = chosen_encoder(config.encoder)
-        encoder = SentenceEncoder(name)
-        vectors = encoder.encode(rows.texts)
-        copies = np.repeat(np.arange(len(rows.texts)), np.diff(rows.targets.indptr))
-        importance = rows.weights(config.taxonomy_weight)[copies] * rows.targets.data
-        model = LogisticRegression(C=config.regularization, max_iter=200)
-        model.fit(vectors[copies], rows.targets.indices, sample_weight=importance)
-        if on_epoch:
-            on_epoch()
-        weights, bias = model.coef_.T, model.intercept_
-        if len(rows.labels) == 2:  # scikit-learn keeps one column: the margin of the second label against the first
-            weights, bias = np.concatenate([-weights, weights], axis=1) / 2, np.concatenate([-bias, bias]) / 2
-        stored = StoredWeights.of(weights.astype(np.float32), config.weights, config.prune)
-        return cls(name, encoder, stored, bias.astype(np.float32))
-
-    def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Log-probabilities, shape [len(texts), labels]."""
-        return log_softmax(self._weights.product(self._encoder.encode(texts)) + self._bias)
-
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        """Arrays for the file of weights."""
-        return {**self._weights.tensors(), "bias": self._bias}
-
-    def document(self) -> dict[str, Any]:
-        """What the JSON file holds beside settings and labels."""
-        return {"encoder": self._name, "dimensions": int(self._weights.values.shape[0])}
-
-    @classmethod
-    def restore(
-        cls,
-        config: BaselineConfig,  # noqa: ARG003  # the document names the encoder that was chosen in training
-        document: Mapping[str, Any],
-        tensors: dict[str, NDArray[Any]],
-        labels: Sequence[str],
-    ) -> "EmbeddingModel":
-        """A model from `document` and `tensors`.
-
-        Raises:
-            ModelError: the encoder is not available.
-            ValueError, KeyError: the files do not belong together.
-        """
-        weights = StoredWeights.restore(tensors, (document["dimensions"], len(labels)))
-        name = document["encoder"]
-        return cls(name, SentenceEncoder(name), weights, _checked_bias(tensors, len(labels)))
-
-
-def _titles_an_epoch(rows: int) -> int:
-    return max(_FEW, _TITLES_A_ROW * rows)
+def _vectors(
+    features: NgramFeatures, matrix: "csr_matrix", rows: TrainingRows, config: BaselineConfig
+) -> NDArray[np.float32] | None:
+    """Vectors of the words in labelled rows and in titles of their languages; None where no encoder is to be used."""
+    encoder = chosen_vectors(config.word_vectors, rows.foreign)
+    if encoder is None:
+        return None
+    return word_vectors(encoder, features.terms()["words"], matrix[rows.spoken()])
 
 
 def _has_neighbours(config: BaselineConfig) -> bool:
     return config.neighbours > 0 and config.neighbour_share > 0.0
-
-
-def _checked_bias(tensors: Mapping[str, NDArray[Any]], labels: int) -> NDArray[np.float32]:
-    if tensors["bias"].shape != (labels,):
-        raise ValueError(f"bias of shape {tensors['bias'].shape}, not ({labels},)")
-    return tensors["bias"]
