@@ -219,7 +219,7 @@ def _compare(model: Any, encoder: PromptEncoder, labels: list[str], prompts: Pro
 
 
 def _at_shape(model: Any, encoder: PromptEncoder, labels: list[str], name: str, prompts: Prompts) -> None:
-    """Greedy and `generate` by batch size; the prompts of each are spread evenly over all lengths."""
+    """Greedy and `generate` by batch size, on prompts of middle length: batches are of like length, as in `scoring`."""
     device, pad = model.device.type, encoder.end_id
     layout = TrieLayout(LabelTrie([encoder.answer(label) for label in labels], labels))
     start, longest = prefix.read_start(model, encoder.start), _lengths(model, encoder, layout, labels)
@@ -228,7 +228,8 @@ def _at_shape(model: Any, encoder: PromptEncoder, labels: list[str], name: str, 
         "generate": _generate(model, pad, encoder.end_id, longest),
     }
     for batch, count in BATCHES.items():
-        chosen = [prompts[place] for place in np.linspace(0, len(prompts) - 1, count).round().astype(int)]
+        first = (len(prompts) - count) // 2
+        chosen = prompts[first : first + count]
         parts = [chosen[begin : begin + batch] for begin in range(0, count, batch)]
         answered = float(np.mean([longest(part) for part in parts]))
         ours, theirs = (_timed(device, works[kind], chosen, batch, warm=2) for kind in ("greedy", "generate"))
