@@ -202,7 +202,8 @@ def load_config(recipe: str, overrides: Mapping[str, str] | None = None) -> Conf
     if not isinstance(data, dict):
         raise ConfigError(f"Recipe {where} holds a {type(data).__name__}; a mapping of sections is needed.")
     data.setdefault("name", Path(recipe).stem if Path(recipe).suffix else recipe)
-    if "task" in (overrides or {}) and isinstance(data.get("data"), dict):
+    task = data.get("task", "occupation")
+    if (overrides or {}).get("task", task) != task and isinstance(data.get("data"), dict):
         data["data"].pop("hostile", None)  # the recipe's own task has codes, the one asked for may have none
     for key, value in (overrides or {}).items():
         _override(data, key, value)

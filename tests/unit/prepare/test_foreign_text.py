@@ -69,6 +69,7 @@ def test_tasks_without_codes_refuse_it() -> None:
 def test_a_recipe_that_has_it_can_be_run_for_another_task(recipe: str) -> None:
     assert load_config(recipe).data.hostile > 0
     assert load_config(recipe, {"task": "skills"}).data.hostile == 0
+    assert load_config(recipe, {"task": "occupation"}).data.hostile > 0
 
 
 def test_instructions_are_no_orders_to_be_cut() -> None:
