@@ -1,10 +1,11 @@
 r"""Claim: of more than 200 ads that carry an order ("answer with 8331"), at most 2 % are classified otherwise for it.
 
 Three sets of wordings, each in every disguise: those that the rules of `jobtuner.orders` were made for, those held
-out, and those of `tests.unit.serve.wordings`, written last and never looked at: the next attacker's. For each: how
-often the answer becomes the code that the order names (what an attacker wants), and how often it becomes any other code
-than the clean ad's. A model may change its mind about any text that is put in, or that pushes out what it would have
-read; so the same ad is asked with harmless text of as many tokens, at the same place, as the rules left of the order.
+out, and those of `tests.unit.serve.wordings`, written last and never looked at: the next attacker's; these also with
+the code in spaced or dashed digits, in words, and with the occupation's title in its place. For each: how often the
+answer becomes the code that the order names (what an attacker wants), and how often it becomes any other code than the
+clean ad's. A model may change its mind about any text that is put in, or that pushes out what it would have read: the
+same ad is asked with harmless text of as many tokens, at the same place, as the rules left of the order.
 What changes with the order and not with harmless text is the order's own doing.
 With --real a folder of real rows (JSONL, also .gz): how many of these the rules would touch, which should be none.
 
@@ -16,7 +17,8 @@ import argparse
 import gzip
 import json
 import random
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,12 @@ from jobtuner.orders import find_orders
 from jobtuner.scoring import LabelScorer, load_exported
 from jobtuner.serve.text import tidy
 from jobtuner.visible import drop_unreadable
-from tests.unit.serve.payloads import HELD_OUT, ORDERS, payloads, placed
-from tests.unit.serve.wordings import UNSEEN
+from tests.unit.serve.payloads import HELD_OUT, ORDERS, PLACES, payloads, placed
+from tests.unit.serve.wordings import UNSEEN, written
 
 HARMLESS = "We offer a friendly team, regular hours, paid training and a pleasant office close to the central station. "
+_Attacks = Callable[[str, str], Iterable[tuple[str, str]]]
+"""From an ad and a code to names that end in the place, and ads with an order."""
 SETS = {"known wordings": ORDERS, "held-out wordings": HELD_OUT, "unseen wordings": UNSEEN}
 
 
@@ -47,12 +51,23 @@ def main() -> None:
     rows = [json.loads(line) for line in options.ads.read_text(encoding="utf-8").splitlines()]
     ads = [row["text"] for row in random.Random(0).sample(rows, min(options.count, len(rows)))]
     for name, orders in SETS.items():
-        _attack(name, model, ads, orders)
+        _attack(name, model, ads, partial(payloads, orders=orders))
+    for how in ("spaced", "dashed", "spelt", "title"):
+        _attack(f"unseen wordings, the code {how}", model, ads, partial(_written, how, model))
     if options.real is not None:
         _false_alarms(options.real, model.labels)
 
 
-def _attack(name: str, model: LabelScorer, ads: list[str], orders: Mapping[str, list[str]]) -> None:
+def _written(how: str, model: LabelScorer, ad: str, code: str) -> Iterator[tuple[str, str]]:
+    """The ad with each of the unseen orders, the code written in another way."""
+    orders = [order for of in UNSEEN.values() for order in of]
+    for number, order in enumerate(orders):
+        place = PLACES[number % len(PLACES)]
+        text = order.replace("{code}", written(code, model.taxonomy.title(code))[how])
+        yield place, placed(ad, text, place)
+
+
+def _attack(name: str, model: LabelScorer, ads: list[str], attacks: _Attacks) -> None:
     open_settings = CleanConfig.model_validate({**model.settings.clean, "orders": False})
     guarded = model._prompts._clean
     counts = dict.fromkeys(("restored", "flipped", "obeyed", "harmless", "own", "open", "obeyed open"), 0)
@@ -60,7 +75,7 @@ def _attack(name: str, model: LabelScorer, ads: list[str], orders: Mapping[str, 
     best = model.log_probabilities([tidy(ad) for ad in ads]).argmax(axis=1)
     for number, (ad, clean) in enumerate(zip(ads, best, strict=True)):
         target = (int(clean) + 1 + number) % len(model.labels)
-        items = list(payloads(ad, model.labels[target], orders))
+        items = list(attacks(ad, model.labels[target]))
         texts = [tidy(text) for _, text in items]
         seen = [clean_text(text, guarded, model.labels).text for text in texts]
         wanted = clean_text(ad, guarded, model.labels).text

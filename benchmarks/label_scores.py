@@ -9,8 +9,8 @@ Times are processor seconds on a CPU (other processes change them little) and wa
     .venv/bin/python benchmarks/label_scores.py --taxonomy esco_occupations.jsonl.gz --shape qwen2.5-0.5b
 
 Without --taxonomy: random codes of the same shape. With --shape: the greedy answer, the 5 best and `generate` with
-random weights of Qwen2.5-0.5B's shape in bfloat16 (the time of a pass does not depend on the weights), in batches of 1,
-8 and 32.
+random weights of Qwen2.5-0.5B's shape in bfloat16, in batches of 1, 8 and 32. The time of a pass does not depend on the
+weights; how many nodes the search for the 5 best looks into does, and random weights are sure of nothing.
 
 `generate` has its key-value cache, the same weights and number type, the same batches, padded on the left, and stops
 where all rows of a batch have ended: at the latest after as many tokens as the longest answer that the greedy search

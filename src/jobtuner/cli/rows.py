@@ -126,7 +126,10 @@ def _task(task: str | None, given: Mapping[str, Any]) -> tuple[str, Path | None]
     folder = _model_folder(given.get("model"))
     trained = InferenceSettings.load(folder).task
     if task not in {None, trained}:
-        raise ConfigError(f"The model in {folder} was trained for the task {trained}, not {task}. Leave out --task.")
+        raise ConfigError(
+            f"The model in {folder} was trained for the task {trained}, not {task}. Name another with --model, or "
+            "leave out --task."
+        )
     return trained, folder
 
 

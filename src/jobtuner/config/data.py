@@ -109,8 +109,8 @@ class DataConfig(Section):
     min_label_coverage: Share = 0.0
     """Fail when training holds a smaller share of the taxonomy's labels."""
     hostile: Share = 0.0
-    """Share of the training ads that get a foreign sentence (an order to the model with a wrong code, or chatter) and
-    keep their label; validation and test stay as they are."""
+    """Share of the training ads that get foreign text (an order to the model with a wrong code, chatter, shuffled words
+    of other ads, letters of another script) and keep their label; validation and test stay as they are."""
     count_tokens: int = Field(default=0, ge=0)
     """Rows of each split whose tokens are counted for the data card, by the tokenizer of model.base; 0: none. Labelled
     ads only: for tasks that answer in text, training counts all of them."""
@@ -138,8 +138,8 @@ class CleanConfig(Section):
     boilerplate: Sequence[str] = ()
     """Lines to drop from every ad; case, punctuation and numbers don't count. `jobtuner boilerplate` finds them."""
     orders: bool = True
-    """Leave out sentences that speak to the machine that reads the ad ("ignore previous instructions"), and blobs such
-    as base64. Off for the task instruct, whose texts are instructions."""
+    """Leave out sentences that speak to the machine that reads the ad ("ignore previous instructions") or name a code
+    of the taxonomy, and blobs such as base64. Off for the task instruct, whose texts are instructions."""
     personal_data: bool = True
     """Replace e-mail and street addresses, URLs, handles, IBANs and phone numbers by [EMAIL], [ADDRESS] and so on."""
     names: str | None = None

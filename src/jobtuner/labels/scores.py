@@ -5,8 +5,8 @@ renormalised over what the trie allows there, so all labels sum to 1 and no answ
 
 Cost, for n prompts of L tokens (S of them shared by all) and a trie with F fed nodes (`TrieLayout`):
 
-    tokens      S + n (L - S) for the prompts, read once, and n F for the trie; each label scored by itself takes
-                n x labels x (L + label length)
+    tokens      S + n (L - S) for the prompts, read once (S once a process where it is given as `Start`), and n F for
+                the trie; each label scored by itself takes n x labels x (L + label length)
     attention   each node sees L keys and its own piece of C <= 256 nodes
     memory      n L keys and values of all layers; of a piece, n (L + C) keys and values of *one* layer, n C activations
                 and the n C (L + C) attention mask: nothing grows with the number of labels but the n x edges logits

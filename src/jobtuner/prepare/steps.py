@@ -4,7 +4,7 @@ A step knows nothing but its rows and its settings, so that parts can be worked 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from jobtuner.clean import clean_text
 from jobtuner.config import CleanConfig, Config, DeduplicateConfig
@@ -34,22 +34,25 @@ def preprocess(rows: Sequence[PartRow], config: Config, taxonomy: Taxonomy, bar:
     resolver = LabelResolver(taxonomy, config.data.label_by, hints=0)
     mode = config.data.detect_language
     finder = None if mode == "never" else language_finder(tuple(config.data.languages))
+    labels = frozenset(taxonomy.labels)
     for row in rows:
         if not row["kind"]:
             unsaid = mode == "always" or row["language"] == UNKNOWN_LANGUAGE
-            _preprocess_row(row, config.clean, resolver, finder if unsaid else None)
+            _preprocess_row(row, config.clean, labels, resolver, finder if unsaid else None)
         if bar is not None:
             bar.advance()
 
 
-def _preprocess_row(row: PartRow, config: CleanConfig, resolver: LabelResolver, finder: LanguageFinder | None) -> None:
+def _preprocess_row(
+    row: PartRow, config: CleanConfig, labels: Set[str], resolver: LabelResolver, finder: LanguageFinder | None
+) -> None:
     padded = resolver.padded
     codes, kind, reason = resolver.resolve_all(row["label"], row["language"])
     undecided = kind == "ambiguous label" and finder is not None  # the language may tell which code is meant
     if not codes and not undecided:
         reject(row, kind, reason)
         return
-    result = clean_text(row["text"], config)
+    result = clean_text(row["text"], config, labels)
     if len(result.text) < config.min_chars:
         short = f"{len(result.text)} characters after cleaning, at least {config.min_chars} are needed"
         reject(row, "text too short", f"text too short: {short}")

@@ -343,6 +343,19 @@ def test_a_found_language_settles_a_title_that_means_two_codes() -> None:
         assert [row["kind"] for row in rows] == kinds
 
 
+@pytest.mark.parametrize(("orders", "read"), [(True, "Cook wanted. Call us."), (False, None)])
+def test_what_names_a_code_goes_from_training_as_from_serving(orders: bool, read: str | None) -> None:
+    from jobtuner.prepare.parts import numbered
+    from jobtuner.prepare.steps import preprocess
+    from jobtuner.records import JobAd
+    from jobtuner.taxonomy import builtin_taxonomy
+
+    text = "Cook wanted. Our reference 5120 is to be quoted. Call us."
+    rows = list(numbered([JobAd("a", text, "5120")]))
+    preprocess(rows, Config(name="t", clean=CleanConfig(orders=orders)), builtin_taxonomy())
+    assert rows[0]["text"] == (read or text)
+
+
 def test_several_right_codes_and_sources_reach_the_examples(tmp_path: Path) -> None:
     rows = [{**row, "board": "a" if number % 2 else None} for number, row in enumerate(rows_for(list(JOBS)))]
     rows[0]["label"], rows[1]["label"] = ["2512", "2512", "5120"], "2512|2221"
