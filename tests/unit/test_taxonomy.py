@@ -196,3 +196,14 @@ def test_groups_are_named_for_the_sample_alone() -> None:
     assert builtin_taxonomy().title("4") == "Clerical support workers"
     soc = Taxonomy([Occupation("41-2011", {"en": "Cashiers"}), Occupation("43-4051", {"en": "Service clerks"})])
     assert [soc.title(code) for code in ("4", "43", "41-2011")] == ["4", "43", "Cashiers"]
+
+
+def test_a_runs_taxonomy_is_accepted_wherever_a_users_is(tmp_path: Path) -> None:
+    saved = Taxonomy([Occupation("2221", {"en": "Nurses"}), Occupation("2222", {"en": "Midwives"})], level=4)
+    saved.save(tmp_path / "taxonomy.json")
+    assert load_taxonomy(tmp_path / "taxonomy.json").version == saved.version
+    with pytest.raises(TaxonomyError, match="at level 2"):
+        load_taxonomy(tmp_path / "taxonomy.json", level=2)
+    lines = '{"code": "1", "title": "Cook"}\n{"code": "2", "title": "Waiter"}\n'
+    (tmp_path / "lines.json").write_text(lines, encoding="utf-8")  # JSONL under another name, as before
+    assert load_taxonomy(tmp_path / "lines.json").labels == ["1", "2"]

@@ -1,4 +1,4 @@
-"""A user's taxonomy, read from JSONL or CSV."""
+"""A user's taxonomy, read from JSONL or CSV, or one that a run has written."""
 
 import csv
 import gzip
@@ -23,11 +23,11 @@ def load_taxonomy(
     Accepted: JSONL (also .gz) with `code` and `titles` {language: title} or `title`, `title_<language>`, lists of other
     titles in `alt_<language>`, and `group`: true for a heading that is no label; CSV with the columns code, title (or
     label) and optionally language (or lang), one row a title, or code, title_<language> …. Of several titles in one
-    language the first is the title, the others are alternatives.
+    language the first is the title, the others are alternatives. A `taxonomy.json` of a run is taken as it is.
 
     Args:
         path: local file.
-        level: hierarchy level of the labels; None: the deepest codes.
+        level: hierarchy level of the labels; None: the deepest codes, or those of the `taxonomy.json`.
         code_column: column or key of the code.
         title_column: column or key of a plain title.
 
@@ -39,6 +39,9 @@ def load_taxonomy(
         text = raw.decode("utf-8-sig")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise TaxonomyError(f"The taxonomy {path} cannot be read: {error}. UTF-8 JSONL or CSV is accepted.") from error
+    if path.suffix == ".json" and _is_saved(text):
+        saved = Taxonomy.load(path)
+        return saved if level is None else Taxonomy(saved.occupations.values(), level)
     name = path.name.removesuffix(".gz")
     rows = _csv_rows(text) if name.endswith(".csv") else _jsonl_rows(text, path)
     collected = OccupationCollector()
@@ -101,6 +104,15 @@ class OccupationCollector:
             Occupation(code, titles, self._descriptions.get(code, ""), self._others[code], code in self._groups)
             for code, titles in self._titles.items()
         ]
+
+
+def _is_saved(text: str) -> bool:
+    """Whether this is what `Taxonomy.save` writes, and no JSONL."""
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(data, dict) and "occupations" in data
 
 
 def _csv_rows(text: str) -> list[dict[str, Any]]:
