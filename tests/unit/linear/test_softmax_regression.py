@@ -45,14 +45,3 @@ def test_every_epoch_sees_all_rows_and_takes_turns_through_the_others() -> None:
 def test_few_extra_rows_are_in_every_epoch(extra: tuple[int, int]) -> None:
     for order in visiting_order(5, extra, limit=8, epochs=2, seed=0):
         assert sorted(order.tolist()) == list(range(5 + sum(extra)))
-
-
-def test_dense_features_give_what_sparse_ones_give() -> None:
-    generator = np.random.default_rng(0)
-    features = generator.normal(size=(300, 8)).astype(np.float32)
-    targets = csr_matrix(np.eye(4, dtype=np.float32)[generator.integers(0, 4, 300)])
-    orders = visiting_order(300, (0, 0), 0, 3, seed=1)
-    importance = np.ones(300, np.float32)
-    sparse = fit_softmax(csr_matrix(features), targets, importance, orders, 2.0)
-    for found, expected in zip(fit_softmax(features, targets, importance, orders, 2.0), sparse, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)

@@ -14,6 +14,7 @@ from jobtuner.errors import ModelError
 from jobtuner.linear import word_vectors
 from jobtuner.linear.classifier import WEIGHTS_FILE, BaselineClassifier
 from jobtuner.linear.embeddings import PACKAGED
+from jobtuner.linear.network import Network
 from jobtuner.linear.word_vectors import WordVectors
 
 LABELS, SYNONYMS = 20, 40
@@ -66,12 +67,12 @@ def _accuracy(model: BaselineClassifier) -> float:
 
 
 def test_synonyms_outvote_wrong_labels() -> None:
-    assert _accuracy(_fitted(word_vectors="off")) < 0.6  # half of the rows are wrong, and each word has one row
+    assert _accuracy(_fitted(word_vectors="none")) < 0.6  # half of the rows are wrong, and each word has one row
     assert _accuracy(_fitted()) > 0.85
 
 
 def test_a_part_that_knows_nothing_is_dropped(tmp_path: Path) -> None:
-    model, without = _fitted(word_vectors="noise"), _fitted(word_vectors="off")
+    model, without = _fitted(word_vectors="noise"), _fitted(word_vectors="none")
     texts = list(GROUP)[:50]
     np.testing.assert_array_equal(model.log_probabilities(texts), without.log_probabilities(texts))
     model.save(tmp_path)
@@ -93,7 +94,7 @@ def test_a_file_whose_parts_do_not_belong_together_is_refused(tmp_path: Path) ->
     whole = load_file(tmp_path / WEIGHTS_FILE)
     for name, change in (
         ("words.terms", whole["words.terms"] + np.int32(1_000_000)),
-        ("words.bias", whole["words.bias"][:-1]),
+        ("words.out_bias", whole["words.out_bias"][:-1]),
         ("blend.weights", whole["blend.weights"][:-1]),
         ("blend.weights", np.append(whole["blend.weights"], np.float32(0.0))),
     ):
@@ -121,5 +122,19 @@ def test_words_have_vectors_and_pairs_and_strange_terms_have_none() -> None:
     assert vectors.shape == (4, 32)
     assert vectors.any(axis=1).tolist() == [True, False, False, True]
     np.testing.assert_allclose(vectors.sum(axis=0), 0.0, atol=1e-3)
-    scores = WordVectors(vectors, np.eye(32, dtype=np.float32), np.zeros(32, np.float32)).scores(matrix)
-    np.testing.assert_allclose(np.linalg.norm(scores, axis=1)[1], 1.0, rtol=1e-5)
+    one, zero = np.eye(32, dtype=np.float32), np.zeros(32, np.float32)
+    scores = WordVectors(vectors, Network(one, zero, one, zero)).scores(matrix)
+    cook = np.maximum(vectors[0] / np.linalg.norm(vectors[0]), 0.0)
+    np.testing.assert_allclose(scores[1] / np.linalg.norm(scores[1]), cook / np.linalg.norm(cook), atol=1e-5)
+
+
+def test_a_network_learns_what_no_line_divides() -> None:
+    from scipy.sparse import csr_matrix
+
+    corners = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], dtype=np.float32)[np.arange(400) % 4] / 2**0.5
+    targets = csr_matrix(np.eye(2, dtype=np.float32)[[0, 1, 1, 0]][np.arange(400) % 4])
+    orders, importance = [np.arange(400)] * 40, np.ones(400, np.float32)
+    network = Network.fit(corners, targets, importance, orders, seed=3)
+    assert network.scores(corners[:4]).argmax(axis=1).tolist() == [0, 1, 1, 0]
+    again = Network.fit(corners, targets, importance, orders, seed=3)
+    np.testing.assert_array_equal(network.out, again.out)
