@@ -47,7 +47,7 @@ $(VENV)/.ready: requirements/main.lock pyproject.toml Makefile
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV)
 	@$(call uv) pip install --quiet $(TORCH)
 	@$(call uv) pip install --quiet --require-hashes --no-deps -r requirements/main.lock
-	@$(call uv) pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(call uv) pip install --quiet --no-deps --no-build-isolation --compile-bytecode --editable .
 	@touch $@
 
 # uv treats an empty variable as a value: unset those that nobody gave.
