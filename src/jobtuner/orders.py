@@ -36,9 +36,10 @@ _FRAGMENT = re.compile(r"[\"'][}\]]{1,4},?\s*$")
 """What closes a JSON text before another one is begun."""
 _FEW = re.compile(r"(?:\S+\s+){0,6}\s*")
 """Words between the start of a sentence and the order in it that go with it: "please now ignore …"."""
-_CAPITAL = re.compile(r"(?<!\S)[A-ZÀ-ÞА-Я]\S*\s+(?:[^A-ZÀ-ÞА-Я\s]\S*\s+){0,5}$")
+_FROM_CAPITAL = r"(?<!\S)[A-ZÀ-ÞА-Я]\S*\s+(?:[^A-ZÀ-ÞА-Я\s]\S*\s+){0,%d}$"
+_CAPITAL = re.compile(_FROM_CAPITAL % 5)
 """The same where the order may have been pushed into another sentence: from the nearest capital letter on."""
-_CAPITAL_FAR = re.compile(_CAPITAL.pattern.replace("5", "20"))
+_CAPITAL_FAR = re.compile(_FROM_CAPITAL % 20)
 _OTHER_LETTERS = re.compile(r"[\s\"'(\[{*#>_=-]*[\u0370-\u1dff\u2c00-\U0001efff][^A-Za-zÀ-ɏ]*\Z")
 """Letters of another script, after the last Latin one."""
 _CLOSING = re.compile(r"[\"'”»)\]}]*")
@@ -146,12 +147,11 @@ def _codes(view: str) -> Iterator[tuple[int, int]]:
 
 def _all_codes(view: str) -> Iterator[tuple[int, int]]:
     """From left to right. Each has four digits or more in a row, at its start or one or three characters behind it."""
-    code, place = _rules()["code"], 0
+    code = _rules()["code"]
     for digits in _FOUR_DIGITS.finditer(shape(view)):
         at = digits.start()
         for start in (at - 3, at - 1, at):
-            if start >= place and (found := code.match(view, start)):
-                place = found.end()
+            if start >= 0 and (found := code.match(view, start)):  # none begins inside another: see _CODE
                 yield found.span()
                 break
 
