@@ -261,8 +261,10 @@ def load_prompts(folder: Path) -> LabelPrompts:
         ModelError: the folder holds no such model, or its parts do not fit each other.
     """
     from jobtuner.models import load_tokenizer
+    from jobtuner.tasks import get_label_task
 
     settings = InferenceSettings.load(folder)
+    get_label_task(settings.task)  # a model that answers in text is told so: it has no taxonomy to be missed
     return LabelPrompts(load_tokenizer(str(folder)), Taxonomy.load(folder / TAXONOMY_FILE), settings)
 
 

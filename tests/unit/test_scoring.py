@@ -1,5 +1,8 @@
 """The 4-bit base with an adapter as a classifier: every search, every chunk of memory, titles and codes alike."""
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,12 +11,12 @@ import torch
 
 from jobtuner.clean import clean_text
 from jobtuner.config import CleanConfig
-from jobtuner.errors import ConfigError, TaxonomyError
+from jobtuner.errors import ConfigError, ModelError, TaxonomyError
 from jobtuner.labels.layout import TrieLayout
 from jobtuner.labels.scores import label_log_probabilities
 from jobtuner.labels.walk import Search
 from jobtuner.models import load_quantized, load_tokenizer
-from jobtuner.scoring import InferenceSettings, LabelPrompts, LabelScorer
+from jobtuner.scoring import InferenceSettings, LabelPrompts, LabelScorer, load_exported
 from jobtuner.tasks import PromptEncoder, get_task, prompt_hash
 from jobtuner.taxonomy import LabelTrie, Occupation, Taxonomy
 from jobtuner.train.lora import add_adapter
@@ -121,3 +124,12 @@ def test_titles_that_become_the_same_tokens_are_refused_by_name(standin: Standin
     titles = ["infirmi\u00e8re", "infirmie\u0300re"]
     with pytest.raises(TaxonomyError, match="have the same tokens"):
         LabelTrie([encoder.answer(title) for title in titles], titles)
+
+
+def test_a_model_that_writes_text_is_refused_for_its_task_not_for_a_missing_taxonomy(
+    tmp_path: Path, standin: Standin, prompts: LabelPrompts
+) -> None:
+    shutil.copytree(standin.folder, tmp_path, dirs_exist_ok=True)
+    replace(prompts.settings, task="cover_letter", labels=[]).save(tmp_path)
+    with pytest.raises(ModelError, match=r"'cover_letter' answers in text .*`letter`"):
+        load_exported(tmp_path)
