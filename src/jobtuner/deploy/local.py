@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalEndpoint"]
 
 _POLL_SECONDS = 0.05
-_STOP_SECONDS = 10.0  # the server gives its requests 8 s
+_STOP_SECONDS = 10.0  # the server gives its clients 2 s to leave, and its requests 7
 _LOG_LINES = 20
 
 

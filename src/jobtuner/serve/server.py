@@ -1,7 +1,7 @@
 """The server process: `python -m jobtuner.serve.server --model DIR`.
 
 It loads the model, listens, and then writes the ready file. SIGTERM and SIGINT stop it after the requests under way:
-for a moment it still takes what arrives, but asks every client to leave; then it takes nothing new, and finishes. A
+for a moment it still takes what arrives, but asks every client to leave; then the door shuts, and it finishes. A
 second signal skips the moment.
 """
 
@@ -22,6 +22,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from jobtuner.errors import ConfigError, DeployError, JobTunerError
+from jobtuner.serve import door
 from jobtuner.serve.assembly import Loader, Offer, build
 from jobtuner.serve.lifetime import end_with_parent
 from jobtuner.serve.logs import log_as_json
@@ -34,10 +35,10 @@ __all__ = ["main", "serve"]
 
 _LOG = logging.getLogger("jobtuner.serve")
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
-_LEAVE_SECONDS = 1.0  # in which clients may still send on connections that they keep
-_QUIET_SECONDS = 0.3  # the same, where there is no connection
-_BACKLOG_SECONDS = 0.2  # in which connections are taken that the kernel has accepted, and no more
-_STOP_SECONDS = 8  # for the requests under way; `deploy.local` kills after 10
+_LEAVE_SECONDS = 1.0  # in which clients may still send on connections that they keep: before the door shuts, and after
+_QUIET_SECONDS = 0.3  # the same before, where there is no connection
+_BACKLOG_SECONDS = 0.2  # the same after: connections that the kernel has taken come in
+_STOP_SECONDS = 7  # for the requests under way; `deploy.local` kills after 10
 
 
 def serve(offer: Offer, host: str, port: int, *, ready_file: Path | None = None, load: Loader | None = None) -> None:
@@ -122,13 +123,12 @@ def _server(
 
         def _left(self) -> bool:
             """Whether everybody had the time to leave."""
-            now = time.monotonic()
+            now, here = time.monotonic(), bool(self.server_state.connections)
             self.asked = min(self.asked, now)
-            patience = _LEAVE_SECONDS if self.server_state.connections else _QUIET_SECONDS
-            if now >= self.asked + patience and self.closed == math.inf:
-                listener.listen(0)
+            if self.closed == math.inf and now >= self.asked + (_LEAVE_SECONDS if here else _QUIET_SECONDS):
+                door.shut(listener)
                 self.closed = now
-            return now >= self.closed + _BACKLOG_SECONDS
+            return now >= self.closed + (_LEAVE_SECONDS if here else _BACKLOG_SECONDS)
 
     return Server(
         uvicorn.Config(
