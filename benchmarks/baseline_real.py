@@ -113,8 +113,8 @@ def fitted(parts: Split, taxonomy: Taxonomy, spec: DataSet, config: Config) -> B
 def answers(classifier: BaselineClassifier, texts: list[str]) -> list[str]:
     """The likeliest code of each text."""
     found: list[str] = []
-    for start in range(0, len(texts), 1000):
-        best = classifier.log_probabilities(texts[start : start + 1000]).argmax(axis=1)
+    for start in range(0, len(texts), 2048):
+        best = classifier.log_probabilities(texts[start : start + 2048]).argmax(axis=1)
         found += [classifier.labels[int(column)] for column in best]
     return found
 

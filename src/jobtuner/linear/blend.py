@@ -6,7 +6,7 @@ fitted on all rows.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +26,9 @@ FLOOR = -12.0
 _CANDIDATES = 30  # labels a text that are weighed anew; the right one is among them in 84 % (JobBERT) to 94 % (ROME)
 _PENALTY = 1e-3  # on the squares of the weights, of features scaled to variance 1
 _MOST_HELD, _FEWEST_HELD = 3000, 200  # rows to learn nine weights from; with fewer they are mostly chance
+_PROPOSED = 0.3  # of the encoder's probabilities beside the others', where candidates are chosen
 _HEAD = 8  # words of a text that decide with which others it is held out: re-posts begin alike
-_PLAIN = 8  # features without the word vectors, whose scores are the ninth
+_PLAIN = 8  # features without the tuned encoder, whose log-probability is the ninth
 _LEAST = 1e-14  # probability that stands for 0
 
 
@@ -43,21 +44,32 @@ class Evidence:
     """Shares of the labels among more of the nearest labelled rows."""
     centre: NDArray[np.float32]
     """Cosine with the mean of the label's rows."""
-    words: NDArray[np.float32] | None = None
-    """Scores by the vectors of the text's words, but for a constant a text; None without them."""
+    meaning: NDArray[np.float32] | None = None
+    """Log-probability by the tuned encoder; None where it was not asked."""
+
+    def of(self, rows: NDArray[np.intp], meaning: NDArray[np.float32]) -> "Evidence":
+        """The evidence of some texts, with what the encoder says of them."""
+        return Evidence(self.linear[rows], self.mixed[rows], self.many[rows], self.centre[rows], meaning)
 
 
 class Blend:
     """Weighs the evidence anew for the likeliest labels of a text; the others keep their probability.
 
     Args:
-        weights: one a feature, shape [features].
+        weights: one a feature, shape [8].
         counts: labelled rows of each label, shape [labels].
         labels: codes in the order of the columns; their parents are features, too.
+        meaning: the weights where an encoder was asked, shape [9]; None where it is not to be asked.
     """
 
-    def __init__(self, weights: NDArray[np.float32], counts: NDArray[np.float32], labels: Sequence[str]) -> None:
-        self._weights, self._counts = weights, counts
+    def __init__(
+        self,
+        weights: NDArray[np.float32],
+        counts: NDArray[np.float32],
+        labels: Sequence[str],
+        meaning: NDArray[np.float32] | None = None,
+    ) -> None:
+        self._weights, self._counts, self._meaning = weights, counts, meaning
         self._groups = [_groups(labels, above) for above in (1, 2)]
 
     @classmethod
@@ -76,32 +88,43 @@ class Blend:
             counts: rows of each label that those parts saw, and that the parts see which the weights are for.
             labels: codes in the order of the columns.
         """
-        inner = cls(np.zeros(0, np.float32), counts[0], labels)
-        pieces, right, start = [], [], 0
-        for piece in evidence:
-            features, candidates = inner._features(piece)
+        inner, kept = cls(np.zeros(0, np.float32), counts[0], labels), list(evidence)
+        features, right = inner._lessons([replace(piece, meaning=None) for piece in kept], targets)
+        if len(features) < _FEWEST_HELD:
+            return None
+        weights, meaning = _conditional_logit(features, right), None
+        if all(piece.meaning is not None for piece in kept):
+            features, right = inner._lessons(kept, targets)
+            if _earns_its_place(features, right):
+                meaning = _conditional_logit(features, right)
+        return cls(weights, counts[1], labels, meaning)
+
+    def _lessons(
+        self, pieces: Sequence[Evidence], targets: "csr_matrix"
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Features, and which candidates are right, of the rows whose label is among their candidates."""
+        features, right, start = [], [], 0
+        for piece in pieces:
+            found, candidates = self._features(piece)
             wanted = targets[start : start + len(candidates)].toarray() > 0
-            pieces.append(features)
+            features.append(found)
             right.append(np.take_along_axis(wanted, candidates, axis=1))
             start += len(candidates)
-        features, hits = np.concatenate(pieces), np.concatenate(right)
+        hits = np.concatenate(right)
         known = hits.any(axis=1)
-        if known.sum() < _FEWEST_HELD:
-            return None
-        features, hits = features[known], hits[known]
-        if features.shape[2] > _PLAIN and not _earns_its_place(features, hits):
-            features = features[:, :, :_PLAIN]
-        return cls(_conditional_logit(features, hits), counts[1], labels)
+        return np.concatenate(features)[known], hits[known]
 
     @property
-    def uses_words(self) -> bool:
-        """Whether the word vectors have a weight."""
-        return len(self._weights) > _PLAIN
+    def hears_meaning(self) -> bool:
+        """Whether the encoder's word counts."""
+        return self._meaning is not None
 
     def log_probabilities(self, evidence: Evidence) -> NDArray[np.float32]:
         """Log-probabilities, shape [n, labels]; the exponentials of a row sum to 1."""
         features, candidates = self._features(evidence)
-        chances = np.exp(log_softmax(features @ self._weights)).astype(np.float64)
+        heard = self._meaning if evidence.meaning is not None else None
+        weights = self._weights if heard is None else heard
+        chances = np.exp(log_softmax(features @ weights)).astype(np.float64)
         result = np.maximum(evidence.mixed.astype(np.float64), _LEAST)
         mass = np.take_along_axis(result, candidates, axis=1).sum(axis=1, keepdims=True)
         np.put_along_axis(result, candidates, np.maximum(chances * mass, _LEAST), axis=1)
@@ -109,22 +132,30 @@ class Blend:
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Arrays for a file."""
-        return {"blend.weights": self._weights, "blend.counts": self._counts}
+        meaning = {} if self._meaning is None else {"blend.meaning": self._meaning}
+        return {"blend.weights": self._weights, "blend.counts": self._counts, **meaning}
 
     @classmethod
     def restore(cls, tensors: dict[str, NDArray[Any]], labels: Sequence[str]) -> "Blend | None":
-        """The blend that `tensors` told of; None where there was none."""
+        """The blend that `tensors` told of; None where there was none.
+
+        Raises:
+            ValueError: the arrays do not belong to so many features or labels.
+        """
         if "blend.weights" not in tensors:
             return None
-        if len(tensors["blend.weights"]) not in (_PLAIN, _PLAIN + 1):
-            raise ValueError(f"{len(tensors['blend.weights'])} weights of a blend")
-        if len(tensors["blend.counts"]) != len(labels):
-            raise ValueError(f"counts of {len(tensors['blend.counts'])} labels, not {len(labels)}")
-        return cls(tensors["blend.weights"], tensors["blend.counts"], labels)
+        weights, meaning, counts = tensors["blend.weights"], tensors.get("blend.meaning"), tensors["blend.counts"]
+        if weights.shape != (_PLAIN,) or (meaning is not None and meaning.shape != (_PLAIN + 1,)):
+            raise ValueError(f"{len(weights)} weights of a blend, or of its second one another number than 9")
+        if len(counts) != len(labels):
+            raise ValueError(f"counts of {len(counts)} labels, not {len(labels)}")
+        return cls(weights, counts, labels, meaning)
 
     def _features(self, evidence: Evidence) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
         """Features of the likeliest labels, shape [n, candidates, features], and their columns."""
         liking = evidence.mixed + 0.3 * evidence.many + 0.02 * evidence.centre
+        if evidence.meaning is not None:
+            liking = liking + np.float32(_PROPOSED) * np.exp(evidence.meaning)
         most = min(_CANDIDATES, liking.shape[1])
         candidates = np.argpartition(-liking, most - 1, axis=1)[:, :most]
 
@@ -142,9 +173,8 @@ class Blend:
             *(np.log(_sums(evidence.mixed, groups)[np.arange(len(candidates))[:, None], groups[candidates]] + 1e-6)
               for groups in self._groups),
         ]  # fmt: skip
-        if evidence.words is not None:
-            scores = of(evidence.words)
-            columns.append(scores - scores.mean(axis=1, keepdims=True))
+        if evidence.meaning is not None:
+            columns.append(of(evidence.meaning))
         return np.stack(columns, axis=2).astype(np.float32), candidates
 
 

@@ -23,7 +23,7 @@ __all__ = ["SETTINGS_FILE", "WEIGHTS_FILE", "BaselineClassifier"]
 WEIGHTS_FILE = "weights.safetensors"
 SETTINGS_FILE = "baseline.json"
 
-_FORMAT = 3
+_FORMAT = 4
 _MODELS: dict[str, type[NgramModel] | type[EmbeddingModel]] = {"ngrams": NgramModel, "embeddings": EmbeddingModel}
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jobtuner.errors import ModelError
 
-__all__ = ["MULTILINGUAL", "PACKAGED", "SentenceEncoder", "chosen_encoder"]
+__all__ = ["MULTILINGUAL", "PACKAGED", "SentenceEncoder", "chosen_encoder", "location_of", "not_available"]
 
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-mpnet-base-v2"
 """50 languages, 768 dimensions, 1.1 GB from the Hub."""
@@ -34,8 +34,12 @@ def chosen_encoder(encoder: str | None) -> str:
     return PACKAGED if offline else MULTILINGUAL
 
 
-def _location(encoder: str) -> str:
-    """Folder of the packaged encoder; other names and paths as they are."""
+def location_of(encoder: str) -> str:
+    """Folder of the packaged encoder; other names and paths as they are.
+
+    Raises:
+        ModelError: the package is not installed.
+    """
     if encoder != PACKAGED:
         return encoder
     found = find_spec(PACKAGED.replace("-", "_"))
@@ -45,6 +49,16 @@ def _location(encoder: str) -> str:
             "baseline.encoder to a folder with an encoder, or set baseline.kind=ngrams, which needs none."
         )
     return str(Path(found.origin).parent / "model")
+
+
+def not_available(encoder: str, without: str, error: Exception) -> ModelError:
+    """What to tell where an encoder cannot be loaded; `without` says how to go on without one."""
+    offline = " HF_HUB_OFFLINE is set." if os.environ.get("HF_HUB_OFFLINE") else ""
+    return ModelError(
+        f"The encoder {encoder} is not available ({_first_line(error)}).{offline} With a network, unset "
+        f"HF_HUB_OFFLINE; without one, `pip install {PACKAGED}` and name that, name a folder with an encoder, or "
+        f"{without}."
+    )
 
 
 class SentenceEncoder:
@@ -58,16 +72,11 @@ class SentenceEncoder:
     """
 
     def __init__(self, encoder: str) -> None:
-        location = _location(encoder)
+        location = location_of(encoder)
         try:
             self._tokenizer, self._model = _load(location)
         except (OSError, ValueError) as error:
-            offline = " HF_HUB_OFFLINE is set." if os.environ.get("HF_HUB_OFFLINE") else ""
-            raise ModelError(
-                f"The encoder {encoder} is not available ({_first_line(error)}).{offline} With a network, unset "
-                f"HF_HUB_OFFLINE; without one, `pip install {PACKAGED}` and set baseline.encoder={PACKAGED}, name a "
-                "folder with an encoder, or set baseline.kind=ngrams, which needs none."
-            ) from error
+            raise not_available(encoder, "set baseline.kind=ngrams, which needs none", error) from error
         _check_pooling(location)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:

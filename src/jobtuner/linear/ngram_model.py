@@ -1,7 +1,8 @@
-"""The baseline of kind "ngrams": regression, nearest rows and word vectors, weighed by what held-out rows tell."""
+"""The baseline of kind "ngrams": regression, nearest rows and a tuned encoder, weighed by what held-out rows tell."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,17 +13,22 @@ from jobtuner.linear.blend import FLOOR, Blend, Evidence, held_out
 from jobtuner.linear.neighbours import Neighbours
 from jobtuner.linear.ngrams import NgramFeatures
 from jobtuner.linear.rows import TrainingRows, titles_an_epoch
+from jobtuner.linear.short_encoder import chosen_encoder_to_tune
 from jobtuner.linear.softmax_regression import fit_softmax, log_softmax, visiting_order
+from jobtuner.linear.threads import in_threads
+from jobtuner.linear.tuned_encoder import TunedEncoder
 from jobtuner.linear.weights import StoredWeights
-from jobtuner.linear.word_vectors import WordVectors, chosen_vectors, word_vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 __all__ = ["NgramModel"]
 
-_CHUNK = 256  # texts weighed at once: 256 × 3,000 labels × 5 arrays in float32 = 15 MB
+_CHUNK = 512  # texts weighed at once: 512 × 3,000 labels × 6 arrays in float32 = 37 MB a thread
 _LEAST = 1e-14  # probability that stands for 0, whose logarithm is not finite
+_SURE = (
+    0.6  # probability of an answer above which the encoder is not asked: it would change one such answer in a hundred
+)
 
 
 class NgramModel:
@@ -36,10 +42,10 @@ class NgramModel:
         neighbours: Neighbours | None,
         share: float,
         blend: Blend | None,
-        words: WordVectors | None,
+        encoder: TunedEncoder | None,
     ) -> None:
         self._features, self._weights, self._bias = features, weights, bias
-        self._neighbours, self._share, self._blend, self._words = neighbours, share, blend, words
+        self._neighbours, self._share, self._blend, self._encoder = neighbours, share, blend, encoder
 
     @staticmethod
     def most_titles(rows: int, config: BaselineConfig) -> int:
@@ -62,43 +68,58 @@ class NgramModel:
         features = NgramFeatures(config)
         matrix = features.fit_transform(rows.texts)
         held = held_out(rows.texts[: rows.labelled], config.blend if _has_neighbours(config) else 0.0, seed)
-        vectors = _vectors(features, matrix, rows, config) if len(held) else None
         with ThreadPoolExecutor(1) as second:
-            parts = (features, matrix, rows, vectors, config, seed)
+            parts = (features, matrix, rows, config, seed)
             twin = second.submit(_fitted, *parts, held, None) if len(held) else None
             model, counts = _fitted(*parts, held[:0], on_epoch)
             if twin is not None:
                 other, before = twin.result()
-                model._blend = other._learnt_blend(matrix[held], rows.targets[held], (before, counts), rows.labels)
-        if model._blend is None or not model._blend.uses_words:
-            model._words = None
+                model._learn_blend(other, matrix, rows, held, (before, counts), _tuned(rows, config, seed, held))
         model._weights = StoredWeights.of(
             model._weights.values.astype(np.float32, copy=False), config.weights, config.prune
         )
         return model
 
-    def _learnt_blend(
+    def _learn_blend(
         self,
+        twin: "NgramModel",
         matrix: "csr_matrix",
-        targets: "csr_matrix",
+        rows: TrainingRows,
+        held: NDArray[np.intp],
         counts: tuple[NDArray[np.float32], NDArray[np.float32]],
-        labels: Sequence[str],
-    ) -> Blend | None:
-        pieces = (self._evidence(matrix[start : start + _CHUNK]) for start in range(0, matrix.shape[0], _CHUNK))
-        return Blend.fit(pieces, targets, counts, labels)
+        encoder: TunedEncoder | None,
+    ) -> None:
+        """Learn what the twin and the encoder are worth on the rows that they have not seen; keep what is."""
+
+        def evidence(places: NDArray[np.intp]) -> Evidence:
+            found = twin._evidence(matrix[places])
+            if encoder is None:
+                return found
+            return replace(found, meaning=encoder.log_probabilities([rows.texts[place] for place in places]))
+
+        pieces = (evidence(held[start : start + _CHUNK]) for start in range(0, len(held), _CHUNK))
+        self._blend = Blend.fit(pieces, rows.targets[held], counts, rows.labels)
+        if self._blend is not None and self._blend.hears_meaning:
+            self._encoder = encoder
 
     def log_probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Log-probabilities, shape [len(texts), labels]."""
+        return np.concatenate(in_threads(self._answered, texts, _CHUNK))
+
+    def _answered(self, texts: Sequence[str]) -> NDArray[np.float32]:
         matrix = self._features.transform(texts)
         if self._neighbours is None:
             return log_softmax(self._weights.product(matrix) + self._bias)
         if self._blend is None:
             return log_softmax(np.log(np.maximum(self._mixed(*self._both(matrix)), _LEAST)))
-        found = [
-            self._blend.log_probabilities(self._evidence(matrix[start : start + _CHUNK]))
-            for start in range(0, matrix.shape[0], _CHUNK)
-        ]
-        return np.concatenate(found)
+        evidence = self._evidence(matrix)
+        found = self._blend.log_probabilities(evidence)
+        if self._encoder is not None:
+            unsure = np.flatnonzero(found.max(axis=1) < np.log(_SURE))
+            if len(unsure):
+                meaning = self._encoder.log_probabilities([texts[int(row)] for row in unsure])
+                found[unsure] = self._blend.log_probabilities(evidence.of(unsure, meaning))
+        return found
 
     def _both(self, matrix: "csr_matrix") -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Log-probabilities by the regression, padded to all labels, and the neighbours' votes."""
@@ -120,19 +141,18 @@ class NgramModel:
         near = self._neighbours.nearness(matrix)  # type: ignore[union-attr]  # who calls has some
         linear = self._linear(matrix, near.votes.shape[1])
         mixed = self._mixed(linear, near.votes).astype(np.float32)
-        words = None if self._words is None else self._words.scores(matrix)
-        return Evidence(np.maximum(linear, np.float32(FLOOR)), mixed, near.many, near.centre, words)
+        return Evidence(np.maximum(linear, np.float32(FLOOR)), mixed, near.many, near.centre)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """Arrays for the file of weights."""
         near = {} if self._neighbours is None else self._neighbours.tensors()
         blend = {} if self._blend is None else self._blend.tensors()
-        words = {} if self._words is None else self._words.tensors()
-        return {**self._weights.tensors(), "bias": self._bias, **self._features.tensors(), **near, **blend, **words}
+        encoder = {} if self._encoder is None else self._encoder.tensors()
+        return {**self._weights.tensors(), "bias": self._bias, **self._features.tensors(), **near, **blend, **encoder}
 
     def document(self) -> dict[str, Any]:
         """What the JSON file holds beside settings and labels."""
-        return dict(self._features.terms())
+        return {**self._features.terms(), **({} if self._encoder is None else self._encoder.document())}
 
     @classmethod
     def restore(
@@ -155,17 +175,16 @@ class NgramModel:
         if len(bias) > len(labels) or (neighbours is None and len(bias) != len(labels)):
             raise ValueError(f"bias of shape {bias.shape} beside {len(labels)} labels")
         weights, blend = StoredWeights.restore(tensors, (terms, len(bias))), Blend.restore(tensors, labels)
-        words = WordVectors.restore(tensors, len(document["words"]), len(labels))
-        if (words is not None) != (blend is not None and blend.uses_words):
-            raise ValueError("word vectors without a weight in the blend, or the other way round")
-        return cls(features, weights, bias, neighbours, config.neighbour_share, blend, words)
+        encoder = TunedEncoder.restore(document, tensors, len(labels))
+        if (encoder is not None) != (blend is not None and blend.hears_meaning):
+            raise ValueError("a tuned encoder without a weight in the blend, or the other way round")
+        return cls(features, weights, bias, neighbours, config.neighbour_share, blend, encoder)
 
 
 def _fitted(
     features: NgramFeatures,
     matrix: "csr_matrix",
     rows: TrainingRows,
-    vectors: NDArray[np.float32] | None,
     config: BaselineConfig,
     seed: int,
     held: NDArray[np.intp],
@@ -187,19 +206,14 @@ def _fitted(
     neighbours = None
     if _has_neighbours(config):
         neighbours = Neighbours.of(matrix[kept], rows.targets[kept], config.neighbours, labelled)
-    words = None if vectors is None else WordVectors.fit(vectors, matrix, rows, config, seed, held)
     stored = StoredWeights.of(weights, "float32", 0.0)
-    return NgramModel(features, stored, bias, neighbours, config.neighbour_share, None, words), counts
+    return NgramModel(features, stored, bias, neighbours, config.neighbour_share, None, None), counts
 
 
-def _vectors(
-    features: NgramFeatures, matrix: "csr_matrix", rows: TrainingRows, config: BaselineConfig
-) -> NDArray[np.float32] | None:
-    """Vectors of the words in labelled rows and in titles of their languages; None where no encoder is to be used."""
-    encoder = chosen_vectors(config.word_vectors, rows.foreign)
-    if encoder is None:
-        return None
-    return word_vectors(encoder, features.terms()["words"], matrix[rows.spoken()])
+def _tuned(rows: TrainingRows, config: BaselineConfig, seed: int, held: NDArray[np.intp]) -> TunedEncoder | None:
+    """An encoder that has not seen the held-out rows; None where none is to be used."""
+    encoder = chosen_encoder_to_tune(config.tuned_encoder, rows.foreign)
+    return None if encoder is None else TunedEncoder.fit(encoder, rows, config.taxonomy_weight, seed, held)
 
 
 def _has_neighbours(config: BaselineConfig) -> bool:
