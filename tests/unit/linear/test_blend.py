@@ -1,5 +1,7 @@
 """Weights learnt on rows that the parts did not see."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -90,3 +92,24 @@ def test_labels_that_only_the_taxonomy_names_are_answered() -> None:
 
 
 _CODES = {"2221": "Nurse", "5120": "Cook", "8331": "Tram driver", "9112": "Cleaner"}
+
+
+def test_what_only_the_encoder_knows_becomes_a_candidate() -> None:
+    """The other parts keep to the first thirty labels; the right one is among the last ten."""
+    generator = np.random.default_rng(3)
+
+    def world(rows: int) -> tuple[Evidence, NDArray[np.intp]]:
+        right = generator.integers(0, 40, rows)
+        others = np.full((rows, 40), 1e-6, dtype=np.float32)
+        others[:, :30] = generator.dirichlet(np.ones(30), rows)
+        meaning = np.full((rows, 40), np.log(0.1 / 39), dtype=np.float32)
+        meaning[np.arange(rows), right] = np.log(0.9)
+        return Evidence(np.log(others), others, others, others, meaning), right
+
+    seen, right = world(600)
+    blend = Blend.fit([seen], _targets(right), (COUNTS, COUNTS), LABELS)
+    assert blend is not None and blend.hears_meaning
+    asked, wanted = world(300)
+    assert (blend.log_probabilities(asked).argmax(axis=1) == wanted).mean() > 0.95
+    deaf = blend.log_probabilities(replace(asked, meaning=None))
+    assert (deaf.argmax(axis=1) == wanted).mean() < 0.1  # where it was not asked, the first weights count

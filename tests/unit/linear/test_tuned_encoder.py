@@ -14,10 +14,12 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from jobtuner.config import BaselineConfig
 from jobtuner.errors import ModelError
-from jobtuner.linear import short_encoder
+from jobtuner.linear import short_encoder, tuned_encoder
 from jobtuner.linear.classifier import SETTINGS_FILE, WEIGHTS_FILE, BaselineClassifier
 from jobtuner.linear.embeddings import PACKAGED
+from jobtuner.linear.rows import TrainingRows, collect
 from jobtuner.linear.short_encoder import ShortEncoder
+from jobtuner.linear.tuned_encoder import TunedEncoder
 
 LABELS, SYNONYMS, WIDTH = 20, 40, 32
 
@@ -200,3 +202,40 @@ def test_a_processor_without_bfloat16_gives_nearly_the_same(
         found.append(BaselineClassifier.load(tmp_path).log_probabilities(list(GROUP)))
     np.testing.assert_allclose(np.exp(found[0]), np.exp(found[1]), atol=0.1)
     assert not np.array_equal(found[0], found[1])
+
+
+def _rows() -> TrainingRows:
+    """Each word in a row of its label, and a label whose only row is the last one."""
+    return collect([*GROUP, "lonely"], [*(f"{10 + label}" for label in GROUP.values()), "99"], None, [], 0)
+
+
+def test_tuning_makes_other_words_of_a_label_likelier(synonyms: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two labels of ten groups of words each, which say nothing of each other."""
+    right = [label % 2 for label in GROUP.values()]
+    rows = collect(list(GROUP), [str(10 + label) for label in right], None, [], 0)
+    held = np.arange(0, len(GROUP), 4)
+    gained = []
+    for rate in (0.0, 4e-3):
+        monkeypatch.setattr(tuned_encoder, "_RATE", rate)
+        monkeypatch.setattr(tuned_encoder, "_LABEL_RATE", rate)
+        tuned = TunedEncoder.fit(ShortEncoder.load(synonyms), rows, 1.0, 0, held)
+        found = tuned.log_probabilities([list(GROUP)[place] for place in held])
+        gained.append(float(found[np.arange(len(held)), np.array(right)[held]].mean()))
+    assert gained[1] > gained[0] + 0.1
+
+
+def test_a_label_of_which_nothing_was_read_has_a_direction_all_the_same(
+    synonyms: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuned_encoder, "_LABEL_RATE", 0.0)
+    held = np.array([len(GROUP)])
+    tuned = TunedEncoder.fit(ShortEncoder.load(synonyms), _rows(), 1.0, 0, held)
+    np.testing.assert_allclose(np.linalg.norm(tuned.tensors()["meaning.labels"], axis=1), 1.0, atol=1e-5)
+
+
+def test_tuning_reads_no_more_than_it_has_time_for(
+    synonyms: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tuned_encoder, "_MOST_TOKENS", 300)  # of 800 words, each one token, twice
+    TunedEncoder.fit(ShortEncoder.load(synonyms), _rows(), 1.0, 0, np.arange(0))
+    assert "6/6 steps" in capsys.readouterr().err
