@@ -2,7 +2,7 @@
 
 One set is split as in `baseline_real.py` and fitted once a variant: standard, int8, the smallest 20 % of the weights
 pruned, and both. Each is saved and loaded; size of its files, milliseconds for one title alone, titles a second in
-batches of 1,000, accuracy.
+batches of 2,048, accuracy.
 
     .venv/bin/python benchmarks/baseline_variants.py DATA_DIR [--only rome]
 """
