@@ -88,31 +88,30 @@ class Blend:
             counts: rows of each label that those parts saw, and that the parts see which the weights are for.
             labels: codes in the order of the columns.
         """
-        inner, kept = cls(np.zeros(0, np.float32), counts[0], labels), list(evidence)
-        features, right = inner._lessons([replace(piece, meaning=None) for piece in kept], targets)
+        inner, start = cls(np.zeros(0, np.float32), counts[0], labels), 0
+        plain, heard = [], []
+        for piece in evidence:  # one at a time: three thousand rows of all parts would fill hundreds of MB
+            wanted = targets[start : start + len(piece.mixed)].toarray() > 0
+            start += len(piece.mixed)
+            plain.append(inner._lesson(replace(piece, meaning=None), wanted))
+            if piece.meaning is not None:
+                heard.append(inner._lesson(piece, wanted))
+        features, right = (np.concatenate(parts) for parts in zip(*plain, strict=True))
         if len(features) < _FEWEST_HELD:
             return None
         weights, meaning = _conditional_logit(features, right), None
-        if all(piece.meaning is not None for piece in kept):
-            features, right = inner._lessons(kept, targets)
+        if heard:
+            features, right = (np.concatenate(parts) for parts in zip(*heard, strict=True))
             if _earns_its_place(features, right):
                 meaning = _conditional_logit(features, right)
         return cls(weights, counts[1], labels, meaning)
 
-    def _lessons(
-        self, pieces: Sequence[Evidence], targets: "csr_matrix"
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _lesson(self, piece: Evidence, wanted: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Features, and which candidates are right, of the rows whose label is among their candidates."""
-        features, right, start = [], [], 0
-        for piece in pieces:
-            found, candidates = self._features(piece)
-            wanted = targets[start : start + len(candidates)].toarray() > 0
-            features.append(found)
-            right.append(np.take_along_axis(wanted, candidates, axis=1))
-            start += len(candidates)
-        hits = np.concatenate(right)
-        known = hits.any(axis=1)
-        return np.concatenate(features)[known], hits[known]
+        features, candidates = self._features(piece)
+        right = np.take_along_axis(wanted, candidates, axis=1)
+        known = right.any(axis=1)
+        return features[known], right[known]
 
     @property
     def hears_meaning(self) -> bool:

@@ -26,9 +26,7 @@ __all__ = ["NgramModel"]
 
 _CHUNK = 512  # texts weighed at once: 512 × 3,000 labels × 6 arrays in float32 = 37 MB a thread
 _LEAST = 1e-14  # probability that stands for 0, whose logarithm is not finite
-_SURE = (
-    0.6  # probability of an answer above which the encoder is not asked: it would change one such answer in a hundred
-)
+_SURE = 0.6  # probability of an answer that is not put to the encoder: that would change one in a hundred
 
 
 class NgramModel:
