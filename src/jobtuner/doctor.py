@@ -13,6 +13,7 @@ from typing import Literal
 
 import psutil
 
+from jobtuner.cores import usable_cores
 from jobtuner.run import home, local_tracking_uri
 from jobtuner.tracking_entries import without_credentials
 
@@ -74,8 +75,7 @@ def _python() -> Check:
 
 
 def _cores() -> Check:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Check("Cores", "ok", f"{usable} usable of {os.cpu_count()}")
+    return Check("Cores", "ok", f"{usable_cores()} usable of {os.cpu_count()}")
 
 
 def _memory() -> Check:

@@ -1,11 +1,12 @@
 """Work on pieces by as many threads as there are cores; each keeps to its own core."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
+
+from jobtuner.cores import usable_cores
 
 __all__ = ["in_threads"]
 
@@ -21,7 +22,7 @@ def in_threads(work: Callable[[Sequence[_Part]], _Result], parts: Sequence[_Part
     NumPy, SciPy and Torch compute without Python's lock. Two threads whose matrix products took two threads each would
     wait for one another, so each gets one.
     """
-    threads = max(1, min(_cores(), len(parts) // _WORTH_IT))
+    threads = max(1, min(usable_cores(), len(parts) // _WORTH_IT))
     count = max(1, -(-len(parts) // (most * threads)) * threads)
     ends = [len(parts) * number // count for number in range(count + 1)]
     pieces = [parts[start:end] for start, end in pairwise(ends)]
@@ -29,10 +30,6 @@ def in_threads(work: Callable[[Sequence[_Part]], _Result], parts: Sequence[_Part
         return [work(piece) for piece in pieces]
     with ThreadPoolExecutor(threads, initializer=_alone) as pool:
         return list(pool.map(work, pieces))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _alone() -> None:

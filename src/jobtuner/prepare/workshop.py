@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobtuner.config import Config
+from jobtuner.cores import usable_cores
 from jobtuner.errors import DataError
 from jobtuner.prepare.parts import (
     PART_PATTERN,
@@ -140,7 +141,7 @@ def _clean_files(
 
     todo = missing()
     ahead = list(islice(todo, 2))
-    processes = config.data.workers or len(os.sched_getaffinity(0))
+    processes = config.data.workers or usable_cores()
     if processes > 1 and len(ahead) > 1:
         _clean_in_processes(chain(ahead, todo), processes, config, taxonomy, bar)
     else:

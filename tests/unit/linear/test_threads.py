@@ -13,7 +13,7 @@ from jobtuner.linear.threads import in_threads
 @pytest.mark.parametrize("cores", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 127, 128, 1000, 1025])
 def test_pieces_are_whole_in_order_and_even(cores: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_cores", lambda: cores)
+    monkeypatch.setattr(threads, "usable_cores", lambda: cores)
     pieces = in_threads(list, range(count), 500)
     assert [item for piece in pieces for item in piece] == list(range(count))
     lengths = [len(piece) for piece in pieces]
@@ -22,7 +22,7 @@ def test_pieces_are_whole_in_order_and_even(cores: int, count: int, monkeypatch:
 
 
 def test_each_thread_keeps_to_one_core_and_the_caller_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_cores", lambda: 2)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
     before, meeting = torch.get_num_threads(), threading.Barrier(2, timeout=30)
 
     def work(piece: Sequence[int]) -> tuple[int, int]:
