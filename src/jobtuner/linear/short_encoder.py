@@ -1,7 +1,7 @@
 """A sentence encoder of few layers: the first, the middle and the last of a pretrained one, small enough to be tuned.
 
 Taking layers of a large encoder is how DistilBERT starts (Sanh et al. 2019). Three of MiniLM's six layers read twice
-the titles a second, and after tuning on the rows they tell occupations apart as well as all six.
+the titles a second, and after tuning on the rows they tell occupations apart about as well as all six.
 """
 
 import re
@@ -199,7 +199,7 @@ def by_length(tokens: Sequence[list[int]], size: int) -> Iterator[NDArray[np.int
 
 
 def _with_little_padding(tokens: Sequence[list[int]]) -> Iterator[NDArray[np.intp]]:
-    """Places of texts of about one length; a batch is extended while that costs less than another pass."""
+    """Places of texts of about one length: few batches, so that many rows share each product with the weights."""
     lengths = np.array([len(row) for row in tokens])
     order = np.argsort(lengths, kind="stable")
     start, sums = 0, np.concatenate([[0], np.cumsum(lengths[order])])
