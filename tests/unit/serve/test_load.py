@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -110,6 +111,27 @@ def test_a_stop_under_load_breaks_no_request_off(tmp_path: Path) -> None:
         assert process.wait(15) == 0
     assert set(found) <= {"200", "429"}, found
     assert found["200"] >= 300
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the door shuts together with the connections")
+def test_who_is_in_when_the_door_shuts_may_still_ask(tmp_path: Path) -> None:
+    with running(tmp_path) as (process, url):
+
+        async def scenario() -> tuple[int, dict[str, str], Any]:
+            inside = await Connection.open(url)
+            await inside.ask()
+            process.send_signal(signal.SIGTERM)
+            while True:
+                try:
+                    async with asyncio.timeout(0.2):
+                        (await Connection.open(url)).writer.close()
+                except OSError:  # a TimeoutError, too: nobody new comes in
+                    return await inside.ask()
+                await asyncio.sleep(0.05)
+
+        status, headers, _ = asyncio.run(scenario())
+        assert process.wait(15) == 0
+    assert (status, headers["connection"]) == (200, "close")
 
 
 @pytest.mark.slow
